@@ -1,0 +1,54 @@
+# Two commands matter: `make demo` and `make test`. Everything else serves them.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?= demo-study
+
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --all-extras
+
+.PHONY: help setup demo test lint types check lock bench clean
+
+help:
+	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
+	@echo "make test    all tests; what CI runs"
+	@echo "make check   lint, types and tests"
+	@echo "make setup   build .venv from requirements.lock"
+	@echo "make bench   benchmarks, each as a ratio to its floor"
+	@echo "make lock    write requirements.lock anew from pyproject.toml"
+	@echo "make clean   remove .venv and the demo study"
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' found. Install Python 3.11, 3.12 or 3.13, or say which: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$$($(PYTHON) --version) will not do: this project needs Python 3.11, 3.12 or 3.13. Say which: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@echo "Building .venv with $$($(PYTHON) --version) (once)"
+	@$(PYTHON) -m venv --clear .venv
+	@awk '/^[^ ]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/python scripts/demo.py $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: setup
+	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+lock: setup
+	$(BIN)/$(LOCK) pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .airflow $(DEMO)

@@ -1,0 +1,125 @@
+"""The only writer. Every file appears whole or not at all: tmp, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from ingest._core.errors import Terminal, Transient
+
+TMP_PREFIX = ".tmp-"
+_TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE}
+CHUNK_BYTES = 1 << 20
+
+
+def inside(root: Path, *parts: str) -> Path:
+    """The path below `root` named by `parts`; raises Terminal if it would lie elsewhere."""
+    path = root.joinpath(*parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise Terminal("a path was built that leaves its folder; nothing was written")
+    return path
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object], mode: int = 0o644) -> None:
+    """Let `write` fill a temporary file, then put it at `path`.
+
+    Raises Transient where the storage refuses (full, read-only, I/O error); nothing is visible then.
+    """
+    tmp = path.with_name(f"{TMP_PREFIX}{uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        rename_durably(tmp, path)
+    except OSError as error:
+        raise _storage_error(error) from error
+    finally:
+        tmp.unlink(missing_ok=True)
+
+
+def rename_durably(tmp: Path, path: Path) -> None:
+    """Rename `tmp`, already synced, to `path` and sync the folder."""
+    os.replace(tmp, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """`data` at `path`, atomically."""
+    write_atomic(path, lambda stream: stream.write(data), mode)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there."""
+    path.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy `source` to `target` (a reflink where the file system has it) and sync it."""
+    try:
+        shutil.copyfile(source, target)
+        with target.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise _storage_error(error) from error
+
+
+def sweep_temporary(folder: Path, before_timestamp: float) -> int:
+    """Remove temporary files below `folder` older than the POSIX time given; returns how many."""
+    stale = [p for p in folder.rglob(f"{TMP_PREFIX}*") if p.lstat().st_mtime < before_timestamp]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
+
+
+def sha256_of(stream: IO[bytes]) -> str:
+    """SHA-256, hexadecimal, of the rest of a stream."""
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256, hexadecimal, of the parts, each preceded by its length so that no two lists collide."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "big") + data)
+    return state.hexdigest()
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file at `path`; raises Transient if another process holds it."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Transient(f"{what} is busy in another process; run again when it has ended") from error
+        yield
+
+
+def _storage_error(error: OSError) -> Exception:
+    if error.errno in _TRANSIENT:
+        return Transient(f"storage refused to write ({os.strerror(error.errno or 0)}); nothing was changed, "
+                         "run again when there is room")
+    return error

@@ -1,0 +1,182 @@
+"""study.yaml as typed settings. Every threshold of the marts stands here with its default."""
+
+from __future__ import annotations
+
+import json
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ingest._core.clock import zone_exists
+from ingest._core.errors import WrongUse
+from ingest._core.files import digest
+from ingest._core.log_mapping import LogMapping
+
+Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}$")]
+
+
+class Strict(BaseModel):
+    """A section in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bounds(Strict):
+    """How much one archive or file may cost before it is refused."""
+
+    entries: int = Field(200_000, gt=0, description="members of one archive")
+    member_bytes: int = Field(1 << 30, gt=0, description="bytes of one member, unpacked")
+    total_bytes: int = Field(16 << 30, gt=0, description="bytes of all members that are read, unpacked")
+    ratio: int = Field(300, gt=1, description="unpacked bytes per packed byte of one member")
+    csv_field_bytes: int = Field(1 << 20, gt=0, description="bytes of one CSV field")
+
+
+class Nights(Strict):
+    """Sessions into nights (decided rules 1 to 4 of docs/glossary.md)."""
+
+    merge_gap_min: float = Field(60, ge=0, description="records of one source closer than this are one night")
+    nap_max_h: float = Field(3, gt=0, description="a nap is shorter than this")
+    nap_from: time = Field(time(9), description="a nap lies wholly after this local time")
+    nap_to: time = Field(time(21), description="and before this one")
+    min_awakening_s: float = Field(30, ge=0, description="shortest awakening that is counted")
+    long_wake_min: float = Field(5, gt=0, description="shortest wake bout that counts as long")
+
+
+class DoseBands(Strict):
+    """Half-open bands [lo, hi) of the day's amount, in the substance's canonical unit."""
+
+    unit: str
+    edges: list[float] = Field(min_length=1)
+
+    @field_validator("edges")
+    @classmethod
+    def _increasing(cls, edges: list[float]) -> list[float]:
+        if any(b <= a for a, b in zip(edges, edges[1:], strict=False)) or edges[0] < 0:
+            raise ValueError("edges must be increasing and not negative")
+        return edges
+
+
+class Exposure(Strict):
+    """What was taken before the night (decided rules 5 to 8 of docs/glossary.md)."""
+
+    substances: list[Code] = Field(default=[], description="rows for each; empty: those the participant logged")
+    day_start_hour: int = Field(5, ge=0, le=12, description="an exposure day runs from this hour to the next")
+    usual_nights: int = Field(14, ge=1, description="nights behind the median of the anchor `usual`")
+    logged_by: Literal["substance", "any"] = Field(
+        "substance", description="a day is logged when this substance, or any, has an entry"
+    )
+    half_lives_h: dict[Code, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="half-life in hours, by substance; without one residual_load is NULL"
+    )
+    dose_bands: dict[Code, DoseBands] = {}
+
+
+class Publish(Strict):
+    """What goes into the warehouse."""
+
+    stages: bool = Field(True, description="publish sleep_stage")
+
+
+class Settings(Strict):
+    """The whole of study.yaml."""
+
+    study: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    time_zone: str = Field("UTC", description="zone of participants without one in the roster (`assumed`)")
+    history: Literal["keep", "drop"] = Field("keep", description="nights before enrolment")
+    quiet_seconds: float = Field(60, ge=0, description="a landing file is settled when unchanged for so long")
+    batch_bytes: int = Field(256 << 20, gt=0, description="landing bytes one decoding task takes")
+    warehouse: str = Field("warehouse.duckdb", description="path below the study")
+    source_priority: list[Code] = Field(default=[], description="first is the primary source of nights")
+    allow_shared: list[str] = Field(
+        default=[], description="source_file_ids that more than one participant may hand in"
+    )
+    bounds: Bounds = Bounds()
+    nights: Nights = Nights()
+    exposure: Exposure = Exposure()
+    publish: Publish = Publish()
+    logs: list[LogMapping] = []
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        if not zone_exists(name):
+            raise ValueError("no such IANA time zone")
+        return name
+
+    @model_validator(mode="after")
+    def _mapping_names_differ(self) -> Settings:
+        names = [mapping.name for mapping in self.logs]
+        if len(set(names)) < len(names):
+            raise ValueError("two entries of logs have the same name")
+        return self
+
+    def mart_hash_part(self) -> str:
+        """Hash of the settings the marts depend on."""
+        kept = self.model_dump(
+            mode="json", include={"time_zone", "history", "source_priority", "nights", "exposure"}
+        )
+        return digest(json.dumps(kept, sort_keys=True))
+
+    def decode_hash_part(self) -> str:
+        """Hash of the settings decoding depends on, mappings aside (a log's own mapping is added)."""
+        kept = self.model_dump(mode="json", include={"time_zone", "bounds"})
+        return digest(json.dumps(kept, sort_keys=True))
+
+
+def load_settings(path: Path) -> Settings:
+    """study.yaml as Settings; raises WrongUse naming each wrong key with its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise WrongUse(f"{path} is missing; `ingest init DIR` makes a study folder") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise WrongUse(f"{path.name}{where}: not readable as YAML in UTF-8; put that line right") from error
+    if not isinstance(data, dict):
+        raise WrongUse(f"{path.name}: expected keys with values, like `study: my-study`")
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(path.name, tree, problem) for problem in error.errors(include_url=False)]
+        raise WrongUse("\n".join(lines)) from error
+
+
+def _explain(name: str, tree: yaml.Node | None, problem: Any) -> str:
+    keys = [key for key in problem["loc"] if not str(key).startswith("function-")]
+    line = _line_of(tree, keys)
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "no such setting" + _nearest(str(keys[-1]), keys[:-1])
+    return f"{name} line {line}, {'.'.join(map(str, keys)) or 'study'}: {message}"
+
+
+def _line_of(node: yaml.Node | None, keys: list[Any]) -> int:
+    line = 1
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(key)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _nearest(word: str, above: list[Any]) -> str:
+    import difflib
+
+    model: Any = Settings
+    for key in above:
+        annotation = model.model_fields[key].annotation if hasattr(model, "model_fields") else None
+        model = annotation
+    known = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

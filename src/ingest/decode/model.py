@@ -1,0 +1,241 @@
+"""What a decoder is, what it is given and what it gives back.
+
+A decoder is one module below `decode/sleep/` or `decode/log/` with an object called `DECODER`. It knows its
+vendor's files and nothing else: no zone, no participant, no database. It claims files by content, and turns
+the claimed files of one export into the columns below.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import IO, TYPE_CHECKING, Literal, Protocol
+
+from ingest._core.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HEAD_BYTES = 1 << 16
+IGNORED = "ignored:"
+RecordKind = Literal["file", "member", "sleep", "score", "substance_use", "value"]
+RECORD_KINDS: frozenset[str] = frozenset({"sleep", "score", "substance_use"})
+
+
+@dataclass(frozen=True)
+class Head:
+    """What may be looked at to claim a file: its relative name, its size, its first 64 KiB."""
+
+    name: str
+    size: int
+    start: bytes
+
+
+@dataclass(frozen=True)
+class Member:
+    """One claimed file: its ordinal in the export (from 1), the role the decoder gave it, its bytes."""
+
+    ordinal: int
+    name: str
+    role: str
+    open: Callable[[], IO[bytes]]
+
+    def read(self) -> bytes:
+        """All bytes of the file, within the study's bounds."""
+        with self.open() as stream:
+            return stream.read()
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table of formats: what is recognised, what is taken, how well it is known."""
+
+    title: str
+    recognised_by: str
+    extracted: str
+    clock: Literal["instant", "local", "local+offset"]
+    tried_on_real_exports: bool
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One line for the quarantine: where, by which rule, expected against got and what to do."""
+
+    kind: RecordKind
+    locator: str
+    reason: str
+    detail: str
+
+
+@dataclass
+class Tally:
+    """Counts of one export. records_read = kept + duplicate + ignored + quarantined, always.
+
+    `classes` counts what else the export holds by member or class; `refusals` holds a row for each
+    quarantined record, and further rows for members and single values.
+    """
+
+    read: int = 0
+    duplicate: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    @property
+    def quarantined(self) -> int:
+        """Records (not members, not single values) that were refused."""
+        return sum(refusal.kind in RECORD_KINDS for refusal in self.refusals)
+
+    @property
+    def kept(self) -> int:
+        """Records that became rows."""
+        return self.read - self.duplicate - self.ignored.total() - self.quarantined
+
+    def refuse(self, kind: RecordKind, locator: str, reason: str, detail: str) -> None:
+        """Add a line; the record itself is counted in `read` by whoever read it."""
+        self.refusals.append(Refusal(kind, locator, reason, detail))
+
+
+@dataclass
+class Decoded:
+    """What one export says, in columns; any table may be absent.
+
+    `sessions` has decoded_session_schema(), one row per kept record; `stages` has decoded_stage_schema() and
+    refers to sessions by row number; `uses` has decoded_use_schema().
+    """
+
+    format: str
+    tally: Tally
+    sessions: pa.Table | None = None
+    stages: pa.Table | None = None
+    uses: pa.Table | None = None
+
+
+class Decoder(Protocol):
+    """One source. `version` rises whenever the same bytes would decode to other rows."""
+
+    source: str
+    version: str
+    kind: Literal["sleep", "log"]
+    together: bool
+    """True: its files of one folder are one export. False: each file is an export of its own."""
+    formats: tuple[Format, ...]
+
+    def claim(self, head: Head, settings: Settings) -> str | None:
+        """The role this file plays, `ignored:<class>` for a known file without data for us, None if foreign."""
+
+    def decode(self, members: Sequence[Member], settings: Settings) -> Decoded:
+        """All claimed files of one export. Bad records end in the tally; Refused for the whole export."""
+
+    def settings_part(self, settings: Settings) -> str:
+        """Text of the settings this decoder's output depends on, beyond those of every decoder."""
+
+
+@cache
+def decoded_session_schema() -> pa.Schema:
+    """Columns of Decoded.sessions.
+
+    `start_clock` and `end_clock` are read as `clock` says: `local` wall clock without zone, `utc` instants.
+    `utc_offset_min` and `zone` hold what the file says of the local clock. `member` and `record` (both from 1)
+    lead back to the file. Vendor columns as in schemas/sleep_session.json.
+    """
+    import pyarrow as pa
+
+    text, minutes, flag = pa.string(), pa.float64(), pa.bool_()
+    return pa.schema(
+        [
+            ("member", pa.int32()),
+            ("record", pa.int32()),
+            ("source_record_id", text),
+            ("device", text),
+            ("clock", text),
+            ("start_clock", pa.timestamp("us")),
+            ("end_clock", pa.timestamp("us")),
+            ("utc_offset_min", pa.int32()),
+            ("zone", text),
+            ("is_main_reported", flag),
+            ("is_nap_reported", flag),
+            ("detail", text),
+            ("vendor_tst_min", minutes),
+            ("vendor_awake_min", minutes),
+            ("vendor_sol_min", minutes),
+            ("vendor_light_min", minutes),
+            ("vendor_deep_min", minutes),
+            ("vendor_rem_min", minutes),
+            ("vendor_efficiency_pct", minutes),
+            ("vendor_score", minutes),
+            ("algorithm_version", text),
+            ("flags", text),
+        ]
+    )
+
+
+@cache
+def decoded_stage_schema() -> pa.Schema:
+    """Columns of Decoded.stages: row number of the session, elapsed microseconds since its start, stage.
+
+    Stretches are ordered by session and start and do not overlap.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("session", pa.int32()),
+            ("start_us", pa.int64()),
+            ("end_us", pa.int64()),
+            ("stage", pa.dictionary(pa.int8(), pa.string())),
+        ]
+    )
+
+
+@cache
+def decoded_use_schema() -> pa.Schema:
+    """Columns of Decoded.uses: one row per report, in the words of the log.
+
+    A timed use has `taken_clock` (wall clock without zone) or `taken_utc` (the file states an offset, then
+    also `utc_offset_min`); a day-level one has `use_day`, already moved to the day of use by `date_means`.
+    `part_of_day` goes with `use_day`. `reported_clock` is when the answer was given.
+    """
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    return pa.schema(
+        [
+            ("source_row", pa.int64()),
+            ("participant_ref", text),
+            ("record_id", text),
+            ("substance_reported", text),
+            ("no_use", pa.bool_()),
+            ("taken_clock", pa.timestamp("us")),
+            ("taken_utc", pa.timestamp("us", tz="UTC")),
+            ("utc_offset_min", pa.int32()),
+            ("use_day", pa.date32()),
+            ("part_of_day", text),
+            ("time_precision", text),
+            ("amount_reported", number),
+            ("unit_reported", text),
+            ("mitragynine_mg", number),
+            ("mitragynine_pct", number),
+            ("product_form", text),
+            ("route", text),
+            ("reasons", text),
+            ("recall_method", text),
+            ("recall_lag_days", number),
+            ("reported_clock", pa.timestamp("us")),
+            ("instrument", text),
+            ("flags", text),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class ExportFacts:
+    """What is known of an export besides its content, for harmonising it."""
+
+    source_file_id: str
+    source: str
+    arrived_at: datetime
+    exported_at: datetime

@@ -1,0 +1,1 @@
+"""Clocks into instants, refs into pseudonyms, plausibility. May not choose between records."""

@@ -1,0 +1,1 @@
+"""Nights, choices, exposures: pure functions over the lake's rows. May not read vendors' files."""

@@ -1,0 +1,1 @@
+"""The warehouse: a copy of lake and marts that analysts open. May not compute."""

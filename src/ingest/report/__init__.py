@@ -1,0 +1,1 @@
+"""What people read: status, quarantine, verification. May not write to lake or warehouse."""
