@@ -12,6 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest._core.errors import Terminal
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import MetaData
@@ -24,7 +26,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     """All table schemas by table name, sorted by name."""
     packaged = Path(str(resources.files("ingest"))) / "schemas"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "schemas"
-    loaded = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    loaded = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return {schema["name"]: schema for schema in loaded}
 
 
@@ -38,6 +40,12 @@ def published_tables() -> list[str]:
     return [name for name, schema in schemas().items() if schema.get("published", True)]
 
 
+def primary_key(table: str) -> list[str]:
+    """Columns that together tell the rows of `table` apart."""
+    key: list[str] = schemas()[table]["primaryKey"]
+    return key
+
+
 def fields(table: str, where: str) -> list[dict[str, Any]]:
     """Fields of `table` as it stands in the lake's files (`lake`) or in the warehouse (`publish`)."""
     every: list[dict[str, Any]] = schemas()[table]["fields"]
@@ -46,23 +54,11 @@ def fields(table: str, where: str) -> list[dict[str, Any]]:
     return [field for field in every if "addedBy" not in field]
 
 
-@cache
-def arrow_schema(table: str, where: str = LAKE) -> pa.Schema:
-    """Arrow schema of `table`; instants are microseconds in UTC, local clocks microseconds without zone."""
-    import pyarrow as pa
-
-    kinds = {
-        "string": pa.string(),
-        "number": pa.float64(),
-        "integer": pa.int64(),
-        "boolean": pa.bool_(),
-        "date": pa.date32(),
-    }
-    columns = []
-    for field in fields(table, where):
-        kind = kinds.get(field["type"]) or pa.timestamp("us", tz="UTC" if field["basis"] == "utc" else None)
-        columns.append(pa.field(field["name"], kind, nullable=not required(field)))
-    return pa.schema(columns)
+def kind(field: dict[str, Any]) -> str:
+    """The field's type, where `datetime` says which: `instant` (UTC) or `clock` (local, without zone)."""
+    if field["type"] != "datetime":
+        return str(field["type"])
+    return {"utc": "instant", "local": "clock"}[field["basis"]]
 
 
 def required(field: dict[str, Any]) -> bool:
@@ -70,51 +66,86 @@ def required(field: dict[str, Any]) -> bool:
     return bool(field.get("constraints", {}).get("required", False))
 
 
+@cache
+def arrow_schema(table: str, where: str = LAKE) -> pa.Schema:
+    """Arrow schema of `table`; instants are microseconds in UTC, local clocks microseconds without zone."""
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "number": pa.float64(),
+        "integer": pa.int64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "instant": pa.timestamp("us", tz="UTC"),
+        "clock": pa.timestamp("us"),
+    }
+    return pa.schema(
+        [
+            pa.field(field["name"], types[kind(field)], nullable=not required(field))
+            for field in fields(table, where)
+        ]
+    )
+
+
 def sqlalchemy_metadata() -> MetaData:
     """The warehouse's tables as SQLAlchemy metadata, with the schemas' texts as comments."""
     import sqlalchemy as sa
 
-    kinds: dict[str, Any] = {
+    types: dict[str, Any] = {
         "string": sa.Text(),
         "number": sa.Double(),
         "integer": sa.BigInteger(),
         "boolean": sa.Boolean(),
         "date": sa.Date(),
+        "instant": sa.DateTime(timezone=True),
+        "clock": sa.DateTime(timezone=False),
     }
     metadata = sa.MetaData()
     for name in published_tables():
-        schema = schemas()[name]
-        columns = []
-        for field in fields(name, PUBLISH):
-            kind = kinds.get(field["type"]) or sa.DateTime(timezone=field["basis"] == "utc")
-            columns.append(
-                sa.Column(field["name"], kind, nullable=not required(field), comment=field["description"])
+        columns = [
+            sa.Column(
+                field["name"],
+                types[kind(field)],
+                nullable=not required(field),
+                comment=field["description"],
             )
-        sa.Table(name, metadata, *columns, comment=schema["description"])
+            for field in fields(name, PUBLISH)
+        ]
+        sa.Table(name, metadata, *columns, comment=schemas()[name]["description"])
     return metadata
 
 
 def to_contract(table: str, data: pa.Table, where: str = LAKE) -> pa.Table:
-    """`data` with the contract's columns, order and types; raises Terminal where a NULL may not be.
+    """`data` with the contract's columns, order and types.
 
-    Columns that are absent become NULL; columns the contract does not know are an error of ours.
+    Columns that are absent become NULL. Raises Terminal, naming table and column, where a column is not in
+    the contract, does not fit its type without loss, or holds a NULL where none may be.
     """
     import pyarrow as pa
-
-    from ingest._core.errors import Terminal
 
     schema = arrow_schema(table, where)
     unknown = set(data.column_names) - set(schema.names)
     if unknown:
         raise Terminal(f"table {table}: columns {sorted(unknown)} are not in its schema")
-    columns = []
-    for field in schema:
-        if field.name in data.column_names:
-            column = data[field.name].combine_chunks()
-            column = column if column.type == field.type else column.cast(field.type)
-        else:
-            column = pa.nulls(len(data), field.type)
-        if not field.nullable and column.null_count:
-            raise Terminal(f"table {table}: {column.null_count} NULLs in {field.name}, which may not be NULL")
-        columns.append(column)
-    return pa.table(columns, schema=schema)
+    return pa.table([_column(table, data, field) for field in schema], schema=schema)
+
+
+def _column(table: str, data: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if field.name not in data.column_names:
+        column = pa.nulls(len(data), field.type)
+    else:
+        column = data[field.name].combine_chunks()
+    if column.type != field.type:
+        try:
+            column = column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            # Arrow's own message quotes the value, and values may be personal.
+            raise Terminal(
+                f"table {table}: column {field.name} is {column.type}, expected {field.type}"
+            ) from None
+    if not field.nullable and column.null_count:
+        raise Terminal(f"table {table}: {column.null_count} NULLs in {field.name}, which may not be NULL")
+    return column

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import codecs
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}$")]
 DateMeans = Literal["use_day", "report_day", "wake_day", "bed_day"]
 PartOfDay = Literal["morning", "midday", "afternoon", "evening", "night"]
+CANONICAL = "canonical"
+_PROBE = datetime(2024, 11, 28, 21, 30, tzinfo=UTC)
+_CLOCK_DIRECTIVES = ("%H", "%I", "%c", "%X")
+_LONG_ONLY = (
+    "taken_at",
+    "substance",
+    "substance_is",
+    "amount",
+    "unit",
+    "unit_is",
+    "no_use",
+    "product_form",
+    "route",
+    "reason",
+    "mitragynine_mg",
+    "mitragynine_pct",
+    "time_precision",
+    "recall",
+)
+_YAML_WORDS = {True: ("yes", "true", "on"), False: ("no", "false", "off"), None: ("",)}
 
 
 class _Strict(BaseModel):
@@ -22,20 +44,79 @@ class When(_Strict):
     column: Column
     format: str | None = None
 
+    @field_validator("format")
+    @classmethod
+    def _says_the_whole_date(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                day = datetime.strptime(_PROBE.strftime(text), text).date()  # noqa: DTZ007
+            except ValueError as error:
+                raise ValueError("is no strptime format; %d/%m/%Y %H:%M:%S is one") from error
+            if day != _PROBE.date():
+                raise ValueError("must hold year, month and day, like %d/%m/%Y")
+        return text
+
+    @property
+    def may_hold_a_clock(self) -> bool:
+        """False if the format has no hours, so that every value is a bare date."""
+        return self.format is None or any(word in self.format for word in _CLOCK_DIRECTIVES)
+
 
 class Answers(_Strict):
-    """Words for yes, no, and no answer; compared without case and outer blanks. Any other word is refused."""
+    """Words for yes, no, and no answer; compared without case and outer blanks. Any other word is refused.
+
+    An empty cell is no answer unless it is listed otherwise. YAML reads a bare `Yes` as a truth value: such
+    an entry stands for yes, true and on, its opposite for no, false and off.
+    """
 
     yes: list[str] = ["yes", "true", "1"]
     no: list[str] = ["no", "false", "0"]
     none: list[str] = [""]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _undo_yaml_truth_values(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        names: dict[Any, str] = {True: "yes", False: "no", None: "none"}
+        return {
+            names[key] if key is None or isinstance(key, bool) else key: _as_words(words)
+            for key, words in data.items()
+        }
+
+    @model_validator(mode="after")
+    def _words_mean_one_thing(self) -> Answers:
+        words = [{word.strip().casefold() for word in group} for group in (self.yes, self.no, self.none)]
+        if len(set().union(*words)) < sum(map(len, words)):
+            raise ValueError("a word stands in two of yes, no and none")
+        return self
+
+    def meanings(self) -> dict[str, bool | None]:
+        """True, False or None (no answer) by word, in lower case without outer blanks."""
+        table: dict[str, bool | None] = {"": None}
+        for words, meaning in ((self.none, None), (self.no, False), (self.yes, True)):
+            table.update(dict.fromkeys((word.strip().casefold() for word in words), meaning))
+        return table
+
+
+def _as_words(words: Any) -> Any:
+    if not isinstance(words, list):
+        return words
+    found: list[Any] = []
+    for word in words:
+        if word is None or isinstance(word, bool):
+            found.extend(_YAML_WORDS[word])
+        else:
+            found.append(str(word) if isinstance(word, int | float) else word)
+    return found
 
 
 class Item(_Strict):
     """One substance of a `daily` or `wide` row: a yes/no column, an amount column, or both.
 
     An amount of 0 is a stated no. `at` (a clock column, HH:MM) or `part_of_day` places the use in the day;
-    with neither the use has day precision.
+    with neither the use has day precision. Where the date is a `wake_day` or `bed_day`, clocks before the
+    start of the exposure day lie after midnight, on the next calendar date.
     """
 
     substance: Code
@@ -72,10 +153,16 @@ class LogMapping(_Strict):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     decimal: Literal[".", ","] = "."
     participant: Column | None = Field(None, description="column of the participant_ref, in landing/_logs")
-    record_id: Column | None = None
+    record_id: Column | None = Field(None, description="column of an id that each row has of its own")
     reported_at: When | None = Field(None, description="when the answer was given")
     recall_method: Literal["event", "end_of_day", "tlfb", "clinician"] | None = None
     answers: Answers = Answers()
+    units: dict[str, str] = Field(
+        {}, description="the log's own words for units, each with the unit it means"
+    )
+    substances: dict[str, Code] = Field(
+        {}, description="the log's own names of substances, each with its code"
+    )
     date: When | None = Field(None, description="day of a daily or wide row")
     date_means: DateMeans | None = Field(
         None,
@@ -89,29 +176,84 @@ class LogMapping(_Strict):
     amount: Column | None = None
     unit: Column | None = None
     unit_is: str | None = None
-    no_use: Column | None = Field(None, description="long: a column of answers; yes means that there was no use")
+    no_use: Column | None = Field(
+        None, description="long: a column of answers; yes means that there was no use"
+    )
     product_form: Column | None = None
     route: Column | None = None
     reason: Column | None = None
+    mitragynine_mg: Column | None = None
+    mitragynine_pct: Column | None = Field(None, description="long: mitragynine in per cent of the mass")
+    time_precision: Column | None = Field(None, description="long: exact, hour, part_of_day or day")
+    recall: Column | None = Field(None, description="long: a column of recall methods, row by row")
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, name: str) -> str:
+        try:
+            "a".encode(name)
+            codecs.getincrementaldecoder(name)
+        except LookupError as error:
+            raise ValueError("is no encoding that Python knows, like utf-8, cp1252 or utf-16") from error
+        return name
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name == CANONICAL:
+            raise ValueError(f"{CANONICAL} is the log that needs no mapping; choose another name")
+        return name
+
+    @field_validator("files")
+    @classmethod
+    def _glob_names_something(cls, glob: str | None) -> str | None:
+        if glob == "":
+            raise ValueError("is empty; leave it out, or give a glob like evening-form*.csv")
+        return glob
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_can_part(cls, mark: str) -> str:
+        if mark in '"\r\n\0' or not mark.isascii():
+            raise ValueError("must be one ASCII character that is no quote and no line end")
+        return mark
 
     @model_validator(mode="after")
     def _layout_is_whole(self) -> LogMapping:
         if self.layout == "long":
-            if self.taken_at is None:
-                raise ValueError("layout long needs `taken_at`")
-            if (self.substance is None) == (self.substance_is is None):
-                raise ValueError("layout long needs either `substance` or `substance_is`")
+            self._check_long()
         else:
-            if self.date is None or not self.items:
-                raise ValueError(f"layout {self.layout} needs `date` and `items`")
-            if self.date_means is None:
-                raise ValueError("a day-level log needs `date_means`: use_day, report_day, wake_day or bed_day")
+            self._check_day_level()
+        if self.decimal == self.delimiter:
+            raise ValueError("`decimal` and `delimiter` are the same character")
         return self
+
+    def _check_long(self) -> None:
+        if self.taken_at is None:
+            raise ValueError("layout long needs `taken_at`")
+        if (self.substance is None) == (self.substance_is is None):
+            raise ValueError("layout long needs either `substance` or `substance_is`")
+        if self.items or self.date is not None:
+            raise ValueError("`date` and `items` belong to the layouts daily and wide")
+        if self.unit is not None and self.unit_is is not None:
+            raise ValueError("give `unit` or `unit_is`, not both")
+        if not self.taken_at.may_hold_a_clock and self.date_means is None:
+            raise ValueError("`taken_at` without a clock needs `date_means`: use_day, report_day, ...")
+
+    def _check_day_level(self) -> None:
+        if self.date is None or not self.items:
+            raise ValueError(f"layout {self.layout} needs `date` and `items`")
+        if self.date_means is None:
+            raise ValueError("a day-level log needs `date_means`: use_day, report_day, wake_day or bed_day")
+        foreign = [name for name in _LONG_ONLY if getattr(self, name) is not None]
+        if foreign:
+            raise ValueError(f"`{foreign[0]}` belongs to layout long; here every item says it for itself")
 
     def columns(self) -> set[str]:
         """Every column the mapping names."""
         named = {self.participant, self.record_id, self.substance, self.amount, self.unit, self.no_use}
-        named |= {self.product_form, self.route, self.reason}
+        named |= {self.product_form, self.route, self.reason, self.mitragynine_mg, self.mitragynine_pct}
+        named |= {self.time_precision, self.recall}
         named |= {when.column for when in (self.reported_at, self.date, self.taken_at) if when}
         for item in self.items:
             named |= {item.answer, item.amount, item.at}

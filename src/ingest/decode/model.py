@@ -25,13 +25,21 @@ RecordKind = Literal["file", "member", "sleep", "score", "substance_use", "value
 RECORD_KINDS: frozenset[str] = frozenset({"sleep", "score", "substance_use"})
 
 
-@dataclass(frozen=True)
 class Head:
-    """What may be looked at to claim a file: its relative name, its size, its first 64 KiB."""
+    """What may be looked at to claim a file: its relative name, its size, its first 64 KiB.
 
-    name: str
-    size: int
-    start: bytes
+    The bytes are read when first asked for, so a decoder that knows a file by its name costs nothing.
+    """
+
+    def __init__(self, name: str, size: int, start: bytes | Callable[[], bytes]) -> None:
+        self.name, self.size, self._start = name, size, start
+
+    @property
+    def start(self) -> bytes:
+        """The first 64 KiB."""
+        if not isinstance(self._start, bytes):
+            self._start = self._start()
+        return self._start
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""A new study folder: a commented study.yaml, an empty roster, a landing folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ingest._core.errors import WrongUse
+from ingest._core.files import write_bytes
+from ingest._core.study import REF
+
+_SETTINGS = """\
+# Settings of this study. Every key may be left out but `study`; the values shown are the defaults.
+study: {name}
+
+# Zone of participants whose row in roster.csv names none. Their times are then marked `assumed`.
+time_zone: UTC
+
+# A landing file is taken up when nothing was written to it for so long.
+quiet_seconds: 60
+
+# Nights before enrolment: keep or drop.
+history: keep
+
+# Sources in order of preference where one person wears several devices.
+source_priority: []
+
+nights:
+  merge_gap_min: 60
+  nap_max_h: 3
+  nap_from: '09:00'
+  nap_to: '21:00'
+  min_awakening_s: 30
+  long_wake_min: 5
+
+exposure:
+  # Rows for each of these substances; empty: for those a participant logged.
+  substances: []
+  # An exposure day runs from this local hour to the same hour of the next day.
+  day_start_hour: 5
+  usual_nights: 14
+  # substance: a day is logged when it has an entry of that substance; any: of any substance.
+  logged_by: substance
+  # Hours, from a source you can name; without one residual_load stays empty.
+  half_lives_h: {{}}
+  # Half-open bands of the day's amount, such as kratom: {{unit: g, edges: [0, 3, 6]}}
+  dose_bands: {{}}
+
+# What the columns of your own logs mean. docs/logs.md has examples; the canonical long log needs no entry.
+logs: []
+"""
+_ROSTER = "participant_ref,time_zone,enrolled_on,withdrew_on,arm,taper_start_on,day_anchor_hour,free_days\n"
+
+
+def make_study_folder(root: Path) -> None:
+    """Write a new study into `root`, which must be new or empty; raises WrongUse where it is not."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise WrongUse(f"{root} is not empty; `ingest init` takes a new or an empty folder")
+    name = root.resolve().name
+    write_bytes(root / "roster.csv", _ROSTER.encode())
+    (root / "landing").mkdir(parents=True, exist_ok=True)
+    # Last, because it makes the folder a study.
+    write_bytes(root / "study.yaml", _SETTINGS.format(name=name if REF.fullmatch(name) else "study").encode())

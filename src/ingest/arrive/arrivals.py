@@ -1,0 +1,171 @@
+"""identity/arrivals.sqlite: what was seen when and where, and the hashes of files that did not change.
+
+The only store that holds paths. Batches and logs carry tokens, which it resolves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ingest._core.errors import Transient
+from ingest._core.files import digest, sha256_of
+from ingest._core.study import Study
+from ingest.arrive.landing import LandedFile, Unit
+
+_TABLES = """
+create table if not exists file_hash(
+  path text primary key, size integer, mtime_ns integer, ctime_ns integer, inode integer, sha256 text);
+create table if not exists unit_claims(
+  unit_id text, folder text, claimed_with text, exports text, primary key (unit_id, folder));
+create table if not exists arrival(
+  token text primary key, source_file_id text, folder text, source text, unit_path text, unit_id text,
+  claim text, bytes integer, arrived_at text, exported_at text, present integer);
+create index if not exists arrival_by_id on arrival(source_file_id);
+"""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One export as first seen. `claim` says which files of the unit it is made of, in JSON's plain types."""
+
+    token: str
+    source_file_id: str
+    folder: str
+    source: str
+    unit_path: Path
+    unit_id: str
+    claim: dict[str, Any]
+    bytes: int
+    arrived_at: datetime
+    exported_at: datetime
+
+
+def token_of(source_file_id: str, folder: str, source: str) -> str:
+    """Opaque id of an export for batches and logs: 32 hexadecimal digits."""
+    return digest("arrival", source_file_id, folder, source)[:32]
+
+
+class Arrivals:
+    """The open store; use `open_arrivals`."""
+
+    def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
+        self._db, self._root = connection, root
+
+    def sha256(self, file: LandedFile) -> str:
+        """SHA-256 of a landed file, from memory while its stat stays the same.
+
+        Raises Transient where the file changes while it is read.
+        """
+        key = (file.size, file.mtime_ns, file.ctime_ns, file.inode)
+        path = self._below_root(file.path)
+        row = self._db.execute(
+            "select size, mtime_ns, ctime_ns, inode, sha256 from file_hash where path = ?", (path,)
+        ).fetchone()
+        if row and row[:4] == key:
+            return str(row[4])
+        with os.fdopen(os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+            value = sha256_of(stream)
+        if not file.unchanged():
+            raise Transient("a landing file changed while it was read; it is taken up by the next run")
+        with self._db:
+            self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)",
+                             (path, *key, value))
+        return value
+
+    def differs(self, file: LandedFile) -> bool:
+        """True if the file has the times and size it had when it was hashed, but other bytes."""
+        row = self._db.execute("select size, mtime_ns, ctime_ns, inode, sha256 from file_hash where path = ?",
+                               (self._below_root(file.path),)).fetchone()  # fmt: skip
+        if row is None or row[:4] != (file.size, file.mtime_ns, file.ctime_ns, file.inode):
+            return False
+        with os.fdopen(os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+            return sha256_of(stream) != row[4]
+
+    def _below_root(self, path: Path) -> str:
+        # Relative, so that a study may be moved or mounted elsewhere.
+        return path.relative_to(self._root).as_posix()
+
+    def unit_id(self, unit: Unit) -> str:
+        """SHA-256 of the archive, or of the loose files' sorted names and hashes."""
+        if unit.archived:
+            return self.sha256(unit.files[0])
+        return files_id({file.name: self.sha256(file) for file in unit.files})
+
+    def claims(self, unit_id: str, folder: str, claimed_with: str) -> list[str] | None:
+        """Tokens of the exports the unit was split into with these decoders and settings; None if unknown."""
+        row = self._db.execute("select claimed_with, exports from unit_claims where unit_id = ? and folder = ?",
+                               (unit_id, folder)).fetchone()
+        return json.loads(row[1]) if row and row[0] == claimed_with else None
+
+    def remember(self, unit_id: str, folder: str, claimed_with: str, found: list[Arrival]) -> None:
+        """Record a unit's exports; one seen before keeps its first arrival and export time, in its new place."""
+        with self._db:
+            for arrival in found:
+                self._db.execute(
+                    "insert into arrival values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) on conflict(token) do update set"
+                    " unit_path = excluded.unit_path, unit_id = excluded.unit_id, claim = excluded.claim,"
+                    " present = 1",
+                    (arrival.token, arrival.source_file_id, arrival.folder, arrival.source,
+                     self._below_root(arrival.unit_path), unit_id, json.dumps(arrival.claim), arrival.bytes,
+                     arrival.arrived_at.isoformat(), arrival.exported_at.isoformat()),
+                )
+            self._db.execute("insert or replace into unit_claims values (?, ?, ?, ?)",
+                             (unit_id, folder, claimed_with, json.dumps([a.token for a in found])))
+
+    def mark_present(self, tokens: set[str]) -> None:
+        """Note which exports stand in landing now."""
+        with self._db:
+            self._db.execute("update arrival set present = 0")
+            self._db.executemany("update arrival set present = 1 where token = ?", ((t,) for t in tokens))
+
+    def present_ids(self, folder: str) -> set[str]:
+        """source_file_ids that stand in landing under a folder, as of the last look."""
+        rows = self._db.execute("select source_file_id from arrival where folder = ? and present = 1", (folder,))
+        return {row[0] for row in rows}
+
+    def get(self, token: str) -> Arrival | None:
+        """The arrival of a token."""
+        return next(self._select("where token = ?", (token,)), None)
+
+    def of_file(self, source_file_id: str) -> list[Arrival]:
+        """Every arrival of a source file, in any folder."""
+        return list(self._select("where source_file_id = ? order by folder", (source_file_id,)))
+
+    def all(self) -> list[Arrival]:
+        """Every arrival, oldest export first."""
+        return list(self._select("order by exported_at, source_file_id, folder", ()))
+
+    def _select(self, clause: str, values: tuple[str, ...]) -> Iterator[Arrival]:
+        rows = self._db.execute(
+            "select token, source_file_id, folder, source, unit_path, unit_id, claim, bytes, arrived_at,"  # noqa: S608
+            f" exported_at from arrival {clause}", values)
+        for row in rows:
+            yield Arrival(row[0], row[1], row[2], row[3], self._root / row[4], row[5], json.loads(row[6]), row[7],
+                          datetime.fromisoformat(row[8]), datetime.fromisoformat(row[9]))
+
+
+def files_id(hashes: dict[str, str]) -> str:
+    """source_file_id of loose files: SHA-256 of the sorted list of their relative names and SHA-256."""
+    return digest(*(part for name in sorted(hashes) for part in (name, hashes[name])))
+
+
+@contextmanager
+def open_arrivals(study: Study) -> Iterator[Arrivals]:
+    """The store of a study, made if it is not there; readable by its owner only."""
+    study.identity.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = study.identity / "arrivals.sqlite"
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            connection.executescript(_TABLES)
+            yield Arrivals(connection, study.root)
+    except sqlite3.OperationalError as error:
+        raise Transient(f"identity/arrivals.sqlite is not usable now ({error}); run again") from error

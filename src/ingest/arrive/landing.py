@@ -1,0 +1,133 @@
+"""What stands under landing/: settled units, each an archive or the loose files of one folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest._core.study import Study
+from ingest.arrive.archive import is_archive
+
+_SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_SYSTEM_FOLDERS = {"__MACOSX"}
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A regular file: name relative to its unit, and what stat says of it."""
+
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    def unchanged(self) -> bool:
+        """True if the file still is what was listed."""
+        try:
+            now = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        return (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == (
+            self.size, self.mtime_ns, self.ctime_ns, self.inode)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What arrived together: an archive, or a folder's loose files.
+
+    `folder` is the first folder level below landing; `path` is the archive, or the folder of the loose files.
+    """
+
+    folder: str
+    path: Path
+    files: tuple[LandedFile, ...]
+    archived: bool
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.size for file in self.files)
+
+    def settled(self, now_s: float, quiet_s: float) -> bool:
+        """True if nothing was written for the quiet time.
+
+        A modification time in the future says nothing (copied from a machine whose clock is ahead); then the
+        inode's change time decides.
+        """
+        return all(_age_s(file, now_s) >= quiet_s for file in self.files)
+
+
+def _age_s(file: LandedFile, now_s: float) -> float:
+    age = now_s - file.mtime_ns / 1e9
+    return age if age >= 0 else now_s - file.ctime_ns / 1e9
+
+
+@dataclass(frozen=True)
+class NotAFile:
+    """Something under landing that is neither file nor folder (a link, a pipe); it is never opened."""
+
+    folder: str
+    path: Path
+
+
+def units(study: Study) -> Iterator[Unit | NotAFile]:
+    """Everything below landing/, in the order of names, settled or not."""
+    if not study.landing.is_dir():
+        return
+    for folder in sorted(os.scandir(study.landing), key=lambda entry: entry.name):
+        if folder.is_dir(follow_symlinks=False):
+            yield from _units_of(folder.name, Path(folder.path))
+        elif folder.name not in _SYSTEM_FILES:
+            yield NotAFile("", Path(folder.path))
+
+
+def units_at(folder: str, top: Path, path: Path) -> Iterator[Unit]:
+    """The units whose path is `path`, below the participant's folder `top`."""
+    for found in _units_of(folder, top):
+        if isinstance(found, Unit) and found.path == path:
+            yield found
+
+
+def _units_of(folder: str, top: Path) -> Iterator[Unit | NotAFile]:
+    loose: dict[Path, list[LandedFile]] = {}
+    for entry in _walk(top):
+        path = Path(entry.path)
+        info = entry.stat(follow_symlinks=False)
+        if not stat.S_ISREG(info.st_mode):
+            yield NotAFile(folder, path)
+            continue
+        unit_path = _unit_path(top, path)
+        file = LandedFile(path.relative_to(unit_path).as_posix(), path, info.st_size, info.st_mtime_ns,
+                          info.st_ctime_ns, info.st_ino)
+        if _starts_as_archive(path):
+            yield Unit(folder, path, (file,), archived=True)
+        else:
+            loose.setdefault(unit_path, []).append(file)
+    for unit_path in sorted(loose):
+        yield Unit(folder, unit_path, tuple(sorted(loose[unit_path], key=lambda f: f.name)), archived=False)
+
+
+def _unit_path(top: Path, path: Path) -> Path:
+    # An unpacked export spreads over folders that belong together: the first level below the participant.
+    parts = path.relative_to(top).parts
+    return top if len(parts) == 1 else top / parts[0]
+
+
+def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in _SYSTEM_FOLDERS:
+                yield from _walk(Path(entry.path))
+        elif entry.name not in _SYSTEM_FILES and not entry.name.startswith("._"):
+            yield entry
+
+
+def _starts_as_archive(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        return is_archive(stream.read(4))

@@ -1,0 +1,234 @@
+"""The `ingest` command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest._core.errors import IngestError, WrongUse
+
+if TYPE_CHECKING:
+    from ingest._core.study import Study
+    from ingest.pipeline import Run
+
+app = typer.Typer(
+    name="ingest",
+    help="Wearable sleep exports and substance-use logs in, one row per participant-night out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # half of the time `--help` took
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Strict = Annotated[bool, typer.Option("--strict", help="End with 1 where anything is quarantined.")]
+Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    study: Annotated[Path, typer.Option(envvar="INGEST_STUDY", help="The study's folder.")] = Path(),
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A log line for every export.")] = False,
+) -> None:
+    from ingest._core.logs import to_stderr
+
+    to_stderr(verbose)
+    context.obj = study
+
+
+def _study(context: typer.Context) -> Study:
+    from ingest._core.study import open_study
+
+    return open_study(context.obj)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
+    """Make a study: settings with comments, an empty roster, a landing folder, a key."""
+    from ingest._core.new_study import make_study_folder
+    from ingest._core.study import open_study
+    from ingest.harmonise.identity import make_key
+
+    make_study_folder(folder)
+    make_key(open_study(folder))
+    typer.echo(f"A study stands in {folder}. Next: a row for each participant in roster.csv, their exports under\n"
+               f"landing/<participant_ref>/, then `ingest --study {folder} run`.")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
+    people: Annotated[int, typer.Option(min=1, max=500)] = 12,
+    nights: Annotated[int, typer.Option(min=7, max=400)] = 120,
+) -> None:
+    """Write a synthetic study and take it all the way, in this process."""
+    from ingest._core.study import open_study
+    from ingest.demo.study import make_study
+    from ingest.report.console import console, progress, show_status
+    from ingest.report.status import status
+
+    make_study(folder, people, nights)
+    out = console()
+    study = open_study(folder)
+    from ingest.pipeline import run as run_all
+
+    _show_run(run_all(study, progress(out)))
+    show_status(status(study), out)
+    typer.echo(f"What is in it, and what is wrong on purpose: {folder}/README.md\n"
+               f'Next: ingest --study {folder} query "SELECT * FROM night LIMIT 5"')
+
+
+@app.command()
+def run(context: typer.Context, strict: Strict = False) -> None:
+    """Take up what is new in landing, rebuild the nights it changes, publish."""
+    from ingest.pipeline import run as run_all
+    from ingest.report.console import console, progress
+
+    study = _study(context)
+    for problem in study.roster.problems:
+        typer.echo(problem, err=True)
+    done = run_all(study, progress(console(stderr=True)))
+    _show_run(done)
+    if strict and (done.loaded.exports["refused"] or done.loaded.exports["partial"]):
+        raise typer.Exit(1)
+
+
+def _show_run(done: Run) -> None:
+    counts = done.loaded.counts()
+    waiting = f"; {done.unsettled} still changing, left for the next run" if done.unsettled else ""
+    odd = f"; {done.not_files} links or pipes, never opened" if done.not_files else ""
+    typer.echo(f"landing    {done.present} exports{waiting}{odd}")
+    fates = ", ".join(f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused"))
+    typer.echo(f"decoded    {counts['exports']} exports: {fates}")
+    typer.echo(f"records    {counts['read']:,} read = {counts['kept']:,} kept + {counts['duplicate']:,} duplicate"
+               f" + {counts['ignored_records']:,} ignored + {counts['quarantined']:,} quarantined")
+    people = [each for each in done.rebuilt.participants if not each.startswith("_")]
+    names = f": {' '.join(people[:20])}{' ...' if len(people) > 20 else ''}" if people else ""
+    typer.echo(f"rebuilt    {len(people)} participants, {done.rebuilt.nights:,} nights{names}")
+    published = [each for each in done.published.published if not each.startswith("_")]
+    why = f" ({done.published.rebuilt})" if done.published.rebuilt else ""
+    typer.echo(f"published  {len(published)} participants, {done.published.unchanged} unchanged{why}")
+    if counts["refused"] or counts["partial"]:
+        typer.echo("`ingest quarantine` says what could not be used and what to do")
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Files, records, nights per participant, and what waits."""
+    from ingest.report.console import console, show_status
+    from ingest.report.status import status as read_status
+
+    show_status(read_status(_study(context)), console())
+
+
+@app.command()
+def quarantine(
+    context: typer.Context,
+    reason: Annotated[str | None, typer.Option(help="Only this reason.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Also what stands there, read from landing.")] = False,
+) -> None:
+    """What could not be used: where, why, and what to do."""
+    from ingest.report.console import console, show_quarantine
+    from ingest.report.quarantine import lines, value_reader
+
+    study = _study(context)
+    show_quarantine(lines(study, reason), console(), value_reader(study) if show else None)
+
+
+@app.command()
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(help="One SELECT.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
+) -> None:
+    """Ask the warehouse; read-only, in UTC."""
+    from ingest.publish.query import query as ask
+
+    ask(_study(context), sql, format, sys.stdout.buffer)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Let the next run decode damaged files again.")] = False,
+) -> None:
+    """Check the invariants of lake, marts, warehouse and landing."""
+    from ingest.report.verify import INVARIANTS, drop_damaged
+    from ingest.report.verify import verify as check
+
+    study = _study(context)
+    if repair:
+        typer.echo(f"{drop_damaged(study)} damaged exports taken out of the lake; `ingest run` decodes them again")
+    broken = check(study)
+    for each in broken:
+        typer.echo(f"{each.invariant}: {each.where}")
+    for name, text in INVARIANTS.items():
+        if all(each.invariant != name for each in broken):
+            typer.echo(f"{name}: holds: {text}")
+    if broken:
+        raise typer.Exit(3)
+
+
+@app.command()
+def convert(
+    export: Annotated[Path, typer.Argument(help="An archive, a file or a folder.")],
+    time_zone: Annotated[str, typer.Option(help="IANA zone that local clocks are read in.")],
+    to: Annotated[Path, typer.Option(help="Folder for the Parquet files.")],
+) -> None:
+    """One export to Parquet, without a study."""
+    from ingest.convert import convert as convert_export
+
+    for line in convert_export(export, time_zone, to):
+        typer.echo(line)
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    arrived: Annotated[tuple[datetime, datetime] | None, typer.Option(
+        formats=["%Y-%m-%d"], help="Decode again what arrived from the first to the last date.")] = None,
+    nights: Annotated[tuple[datetime, datetime] | None, typer.Option(
+        formats=["%Y-%m-%d"], help="Rebuild participants with nights from the first to the last date.")] = None,
+    participant: Annotated[str | None, typer.Option(help="Only this participant_id.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source (with --arrived).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:  # fmt: skip
+    """Decode again what arrived in an interval, or rebuild the nights that lie in it."""
+    from ingest.backfill import backfill as do
+    from ingest.report.console import console, progress
+
+    if (arrived is None) == (nights is None):
+        raise WrongUse("say either --arrived FROM TO or --nights FROM TO, as dates like 2026-03-01")
+    interval = arrived or nights
+    assert interval is not None
+    span = (interval[0].date(), interval[1].date())
+    for line in do(_study(context), "arrived" if arrived else "nights", span, participant, source, dry_run,
+                   progress(console(stderr=True))):  # fmt: skip
+        typer.echo(line)
+
+
+@app.command()
+def dictionary(
+    format: Annotated[str, typer.Option("--format", "-f", help="md, csv, json or html.")] = "md",
+) -> None:
+    """Every table and column: type, unit, definition, source."""
+    from ingest._core.dictionary import render
+
+    typer.echo(render(format), nl=False)
+
+
+def main() -> None:
+    """Run the command; errors of this package end as one line and an exit code."""
+    try:
+        app()
+    except IngestError as error:
+        typer.echo(f"ingest: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is wrong, and nobody listens to a message.
+        sys.stderr.close()
+        sys.exit(0)

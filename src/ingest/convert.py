@@ -1,0 +1,79 @@
+"""One export to Parquet without a study: a passing study of one participant, of which nothing stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingest._core.clock import zone_exists
+from ingest._core.errors import WrongUse
+from ingest._core.files import inside, write_bytes
+from ingest._core.settings import Settings
+from ingest._core.study import Roster, RosterEntry, Study
+from ingest.lake.load import load_batch
+from ingest.lake.plan import plan
+from ingest.lake.store import manifests, participants, read, read_all, to_parquet
+from ingest.mart.rebuild import rebuild, stale
+
+_REF = "export"
+# Anyone's export gives the same ids: without a study there is nobody to hide, and runs should agree.
+_KEY = bytes(32).hex().encode() + b"\n"
+_FROM_LAKE = ("sleep_session", "sleep_stage", "substance_use")
+_FROM_MARTS = ("night", "night_source")
+
+
+def convert(export: Path, time_zone: str, to: Path) -> Iterator[str]:
+    """Write <table>.parquet for sessions, stages, uses and nights into `to`; lines that say what was done.
+
+    `export` is an archive, a file or a folder. Raises WrongUse where it is not there or the zone is unknown.
+    """
+    if not zone_exists(time_zone):
+        raise WrongUse("--time-zone: no such IANA zone; it looks like Europe/Oslo")
+    if not export.exists():
+        raise WrongUse(f"{export} is not there")
+    with tempfile.TemporaryDirectory(prefix="ingest-convert-") as folder:
+        settings = Settings(study="convert", time_zone=time_zone, quiet_seconds=0)
+        study = Study(Path(folder), settings, Roster({_REF: RosterEntry(_REF, time_zone)}))
+        _land(export, study.landing / _REF)
+        study.identity.mkdir(mode=0o700)
+        write_bytes(study.identity / "key", _KEY, 0o600)
+        yield from _convert(study, to)
+
+
+def _convert(study: Study, to: Path) -> Iterator[str]:
+    counts = load_batch(study, [arrival.token for arrival in plan(study).wanted]).counts()
+    rebuild(study, stale(study))
+    yield (f"{counts['read']} records read = {counts['kept']} kept + {counts['duplicate']} duplicate"
+           f" + {counts['ignored_records']} ignored + {counts['quarantined']} quarantined")  # fmt: skip
+    for pid in participants(study.lake):
+        held = manifests(study.lake, pid)
+        for row in read(study.lake, "quarantine", held).to_pylist():
+            yield f"{row['record_kind']} {row['locator']}: {row['reason']}: {row['detail']}"
+        tables = read_all(study.lake, held)
+        for name in _FROM_LAKE:
+            if len(tables[name]):
+                write_bytes(to / f"{name}.parquet", to_parquet(tables[name]))
+                yield f"{to / name}.parquet: {len(tables[name])} rows"
+        for name in _FROM_MARTS:
+            part = inside(study.lake, name, f"participant_id={pid}", "part.parquet")
+            write_bytes(to / f"{name}.parquet", part.read_bytes())
+            yield f"{to / name}.parquet"
+
+
+def _land(export: Path, folder: Path) -> None:
+    """Put the export where a study would have it, linked where the file system can, else copied."""
+    if export.is_dir():
+        shutil.copytree(export, folder / export.name, copy_function=_link_or_copy)
+    else:
+        folder.mkdir(parents=True)
+        _link_or_copy(str(export), str(folder / export.name))
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,280 @@
+"""Bytes of a CSV file to columns of text: strict, without guessing, every data row numbered.
+
+The fast way is Arrow's reader. Where it reports trouble (a row of another width, a NUL byte, a quote that
+does not close) the file is read again by Python's csv module, row by row, so that exactly the bad rows are
+set aside and each can be named.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from ingest._core.errors import Refused
+
+CHUNK = 1 << 20
+_BATCH = 1 << 14
+_UTF8 = ("utf-8", "utf8", "u8", "utf_8", "utf-8-sig", "utf_8_sig")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_END = "\ue000end\ue000"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A data row that is no row of this table; `reason` and `detail` as in the quarantine."""
+
+    row: int
+    reason: str
+    detail: str
+
+
+@dataclass
+class Sheet:
+    """The table of one file.
+
+    `cells` has one text column per column of the header, called "0", "1", ...; `rows` holds the number of
+    each of its rows among the data rows (from 1; blank lines are no rows). `bad` lists the rows that are not
+    in `cells`.
+    """
+
+    header: list[str]
+    cells: pa.Table
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+    bad: list[BadRow]
+    text: bytes
+    delimiter: str
+    known_lines: list[int] | None = field(default=None, repr=False)
+    _whole: dict[int, pa.Array] = field(default_factory=dict, repr=False)
+
+    @property
+    def read(self) -> int:
+        """Data rows of the file."""
+        return len(self.rows) + len(self.bad)
+
+    def column(self, name: str) -> pa.Array:
+        """The cells of the first column called `name`, as they stand."""
+        place = self.header.index(name.strip())
+        if place not in self._whole:
+            self._whole[place] = self.cells.column(place).combine_chunks()
+        return self._whole[place]
+
+    def line_of(self, row: int) -> int:
+        """Number of the line, from 1, at which data row `row` begins."""
+        return self._lines[row - 1]
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        if self.known_lines is not None:
+            return self.known_lines
+        return [line for line, _ in _data_records(self.text, self.delimiter)]
+
+
+def header_of(start: bytes, encoding: str, delimiter: str) -> list[str]:
+    """The header's names, without outer blanks, of a file that begins with `start`; empty if it has none.
+
+    For claiming only: bytes that do not fit the encoding are replaced, and a UTF-16 mark is believed, so that
+    a file in a wrong encoding is claimed and refused with the reason.
+    """
+    known_mark = start[:2] in _UTF16_MARKS
+    text = start.decode("utf-16" if known_mark else encoding, errors="replace").removeprefix("\ufeff")
+    try:
+        first = next(filter(any, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), [])
+    except csv.Error:
+        return []
+    return [name.strip() for name in first]
+
+
+def read_sheet(data: bytes, encoding: str, delimiter: str, field_bytes: int) -> Sheet:
+    """The table in `data`; raises Refused where the encoding or the header is wrong."""
+    plain = encoding.lower() in _UTF8
+    text = (data if plain else transcode(data, encoding)).removeprefix(codecs.BOM_UTF8)
+    try:
+        header, header_lines = _header(text, delimiter)
+        sheet = _fast(text, header, header_lines, delimiter, field_bytes)
+    except UnicodeDecodeError:
+        transcode(data, "utf-8")
+        raise
+    return sheet
+
+
+def transcode(data: bytes, encoding: str) -> bytes:
+    """`data` in UTF-8; raises Refused naming the first byte that is not of `encoding`."""
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    parts = []
+    for start in range(0, max(len(data), 1), CHUNK):
+        held = len(decoder.getstate()[0])
+        try:
+            part = decoder.decode(data[start : start + CHUNK], start + CHUNK >= len(data))
+        except UnicodeDecodeError as error:
+            at = start - held + error.start
+            raise Refused(
+                "encoding",
+                f"byte {at}: expected text in {encoding}, got a byte that is none; save the file as UTF-8, "
+                "or describe it in study.yaml under logs with its `encoding` (cp1252, utf-16, ...)",
+            ) from error
+        parts.append(part.encode("utf-8"))
+    return b"".join(parts).removeprefix(codecs.BOM_UTF8)
+
+
+def _header(text: bytes, delimiter: str) -> tuple[list[str], int]:
+    end = len(text)
+    size = CHUNK
+    while True:
+        start = text[:size]
+        # A cut inside a character is no fault of the file, so what hangs over at the end is left out.
+        reader = csv.reader(io.StringIO(_decode_start(start, size >= end), newline=""), delimiter=delimiter)
+        for record in reader:
+            if any(record):
+                return [name.strip() for name in record], reader.line_num
+        if size >= end:
+            raise Refused("empty", "expected a header and rows, got a file without text; export it again")
+        size *= 8
+
+
+def _decode_start(start: bytes, final: bool) -> str:
+    return codecs.getincrementaldecoder("utf-8")("strict").decode(start, final)
+
+
+def _fast(text: bytes, header: list[str], header_lines: int, delimiter: str, field_bytes: int) -> Sheet:
+    quoted = b'"' in text
+    last_line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
+    if b"\0" in text or last_line.count(b'"') % 2:
+        return _precise(text, header, delimiter, field_bytes)
+    names = [str(i) for i in range(len(header))]
+    trouble: list[bool] = []
+
+    def note(_row: pacsv.InvalidRow) -> str:
+        trouble.append(True)
+        return "skip"
+
+    try:
+        cells = pacsv.read_csv(
+            pa.BufferReader(text),
+            read_options=pacsv.ReadOptions(column_names=names, skip_rows=header_lines),
+            parse_options=pacsv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=quoted, invalid_row_handler=note
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, null_values=[]
+            ),
+        )
+    except pa.ArrowInvalid:
+        return _precise(text, header, delimiter, field_bytes)
+    if trouble or any(_suspicious(column, quoted, field_bytes) for column in cells.columns):
+        return _precise(text, header, delimiter, field_bytes)
+    rows = np.arange(1, len(cells) + 1, dtype=np.int64)
+    return Sheet(header, cells, rows, [], text, delimiter)
+
+
+def _suspicious(column: pa.ChunkedArray, quoted: bool, field_bytes: int) -> bool:
+    """True if a cell is over-long or holds a line end, as happens where a lost quote swallowed rows."""
+    longest: int | None = pc.max(pc.binary_length(column)).as_py()
+    if longest is None or longest <= field_bytes:
+        return quoted and any(pc.any(pc.match_substring(column, end)).as_py() for end in ("\n", "\r"))
+    return True
+
+
+def _precise(text: bytes, header: list[str], delimiter: str, field_bytes: int) -> Sheet:
+    batches: list[pa.Table] = []
+    waiting: list[list[str]] = []
+    rows: list[int] = []
+    lines: list[int] = []
+    bad: list[BadRow] = []
+    for number, (line, record) in enumerate(_data_records(text, delimiter), start=1):
+        lines.append(line)
+        fault = _fault(record, len(header), field_bytes)
+        if fault is not None:
+            bad.append(BadRow(number, *fault))
+            continue
+        rows.append(number)
+        waiting.append(record or [])
+        if len(waiting) == _BATCH:
+            batches.append(_batch(waiting, len(header)))
+            waiting = []
+    cells = pa.concat_tables([*batches, _batch(waiting, len(header))]).combine_chunks()
+    return Sheet(header, cells, np.array(rows, dtype=np.int64), bad, text, delimiter, lines)
+
+
+def _batch(records: list[list[str]], width: int) -> pa.Table:
+    columns = list(zip(*records, strict=True)) or [()] * width
+    arrays = [pa.array(column, type=pa.string()) for column in columns]
+    return pa.table(arrays, names=[str(i) for i in range(width)])
+
+
+def _fault(record: list[str] | None, width: int, field_bytes: int) -> tuple[str, str] | None:
+    if record is None:
+        return "unclosed_quote", "expected a closing quote, got more lines instead; close it or take it out"
+    if len(record) != width:
+        return (
+            "field_count",
+            f"expected {width} fields as in the header, got {len(record)}; put quotes round cells that hold "
+            "the delimiter, or complete the row",
+        )
+    if any("\0" in cell for cell in record):
+        return "nul_byte", "expected text, got a NUL byte; export the file again"
+    if any(len(cell) > field_bytes for cell in record):
+        return "field_too_long", f"expected at most {field_bytes} bytes in a field, got more; shorten it"
+    return None
+
+
+def _data_records(text: bytes, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
+    """Line and fields of each data row: of each record after the first one that is not blank."""
+    records = _records(text.decode("utf-8"), delimiter)
+    for _, record in records:
+        if record and any(record):
+            break
+    yield from records
+
+
+def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
+    """Line and fields of each record; None for one whose quotes do not pair.
+
+    After such a record reading goes on at its second line, so that one lost quote costs one row.
+    """
+    lines = io.StringIO(text, newline="").readlines()
+    if lines and not lines[-1].endswith(("\n", "\r")):
+        lines[-1] += "\n"
+    start = 0
+    with _any_field_size():
+        while start < len(lines):
+            last = start
+            reader = csv.reader(chain(islice(lines, start, None), [_END]), delimiter=delimiter)
+            for record in reader:
+                if record == [_END]:
+                    return
+                end = start + reader.line_num
+                if end > last + 1 and not _well_quoted(lines[last:end], delimiter):
+                    yield last + 1, None
+                    break
+                if len(record) > 1 or any(cell.strip() for cell in record):
+                    yield last + 1, record
+                last = end
+            start = last + 1
+
+
+def _well_quoted(lines: list[str], delimiter: str) -> bool:
+    """True if the lines are one record in which every quote that opens a field also closes it."""
+    try:
+        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) == 1
+    except csv.Error:
+        return False
+
+
+@contextmanager
+def _any_field_size() -> Iterator[None]:
+    before = csv.field_size_limit((1 << 31) - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

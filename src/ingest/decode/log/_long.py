@@ -1,0 +1,207 @@
+"""Long logs: a row is a use, or a stated no-use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.decode.log._long_times import read_times
+from ingest.decode.log._reader import Reader, use_table
+from ingest.decode.log._rows import SEPARATOR, blank_rows, repeated_rows, superseded_rows, told
+from ingest.decode.log._words import (
+    DROPPED,
+    NEGATIVE,
+    NO_ANSWER,
+    NO_NUMBER,
+    NOT_A_NUMBER,
+    NUMBER,
+    UNKNOWN_ANSWER,
+    YES,
+    Bools,
+    each,
+    flag_column,
+    read_answers,
+    read_name,
+    read_numbers,
+    read_unit,
+    read_words,
+    texts,
+)
+
+RECALL_METHODS = ("event", "end_of_day", "tlfb", "clinician")
+Columns = dict[str, pa.Array | None]
+
+
+def read_long(reader: Reader) -> pa.Table:
+    """Uses of a long log with decoded_use_schema(); `source_row` counts the sheet's data rows."""
+    mapping = reader.mapping
+    blank = _blank(reader)
+    columns: Columns = _substance(reader) | read_times(reader) | _amounts(reader)
+    columns["product_form"] = reader.plain(mapping.product_form, "product_form_dropped")
+    columns["route"] = reader.plain(mapping.route, "route_dropped")
+    columns["reasons"] = _reasons(reader)
+    columns["recall_method"] = _recall_method(reader)
+    for name in ("mitragynine_mg", "mitragynine_pct"):
+        columns[name] = _strength(reader, name)
+    for name, column in (("participant_ref", mapping.participant), ("record_id", mapping.record_id)):
+        columns[name] = None if column is None else texts(reader.sheet.column(column))
+    columns["flags"] = flag_column(reader.n, reader.flags)
+    columns["instrument"] = pa.repeat(mapping.name, reader.n)
+    columns["source_row"] = pa.array(reader.sheet.rows)
+    gone = _without(reader, columns, blank)
+    table = use_table(columns, reader.n)
+    return table.filter(pa.array(~gone)) if gone.any() else table
+
+
+def _blank(reader: Reader) -> Bools:
+    when = reader.mapping.taken_at
+    assert when is not None
+    undated = pc.equal(pc.binary_length(reader.sheet.column(when.column)), 0)
+    return blank_rows(reader.sheet, undated.to_numpy(zero_copy_only=False))
+
+
+def _without(reader: Reader, columns: Columns, blank: Bools) -> Bools:
+    """Rows that are no use: blank ones, those set aside, repeats. Each is counted."""
+    findings = reader.findings
+    for position in np.flatnonzero(blank).tolist():
+        del findings.records[position]
+    if blank.any():
+        findings.ignored["empty_row"] = int(blank.sum())
+    gone = blank | findings.lost(reader.n)
+    repeated = _repeats(reader, columns, np.flatnonzero(~gone))
+    findings.duplicate = int(repeated.sum())
+    gone = gone | repeated | findings.lost(reader.n)
+    findings.values = [fault for fault in findings.values if not gone[fault.position]]
+    return gone
+
+
+def _repeats(reader: Reader, columns: Columns, usable: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bools:
+    """Rows that an equal one precedes or, where they have an id of their own, that one with it follows.
+
+    An id that comes again with another substance names no single use: the earlier row is set aside.
+    """
+    mask = np.zeros(reader.n, dtype=np.bool_)
+    ids, names = columns["record_id"], columns["substance_reported"]
+    with_id = usable[:0]
+    if ids is not None:
+        has_id = ids.is_valid().to_numpy(zero_copy_only=False)
+        with_id, usable = usable[has_id[usable]], usable[~has_id[usable]]
+    mask[repeated_rows(reader.sheet, usable)] = True
+    if not len(with_id):
+        return mask
+    ref = columns["participant_ref"]
+    owner = pc.fill_null(ref, "") if ref is not None else ""
+    keys = pc.binary_join_element_wise(owner, ids, SEPARATOR)
+    old, newer = superseded_rows(keys.take(pa.array(with_id)), with_id)
+    assert names is not None
+    same = pc.equal(pc.utf8_lower(names.take(pa.array(old))), pc.utf8_lower(names.take(pa.array(newer))))
+    same_name = same.to_numpy(zero_copy_only=False)
+    mask[old[same_name]] = True
+    reused = np.zeros(reader.n, dtype=np.bool_)
+    reused[old[~same_name]] = True
+    reader.findings.lose(
+        reused,
+        "record_id_reused",
+        "expected one use per id, got a later row with this id and another substance; give each use its own",
+    )
+    return mask
+
+
+def _substance(reader: Reader) -> Columns:
+    mapping = reader.mapping
+    if mapping.substance is None:
+        return {"substance_reported": pa.repeat(mapping.substance_is, reader.n)}
+    column = reader.sheet.column(mapping.substance)
+    own = {name.strip().casefold(): code for name, code in mapping.substances.items()}
+    names = each(column, lambda word: own.get(word.casefold()) or read_name(word), pa.string())
+    unnamed = names.is_null().to_numpy(zero_copy_only=False)
+    reader.findings.lose(unnamed, "no_substance", "expected a substance's name, got nothing; fill it in")
+    free_text = pc.fill_null(pc.equal(names, DROPPED), False).to_numpy(zero_copy_only=False)
+    reader.flags["substance_dropped"] = free_text
+    return {"substance_reported": pc.if_else(pc.equal(names, DROPPED), "other", names)}
+
+
+def _amounts(reader: Reader) -> Columns:
+    """Amount, unit and whether it is a stated no: `no_use`, or an amount of 0."""
+    mapping, n = reader.mapping, reader.n
+    column = reader.cells(mapping.amount)
+    kinds, values = np.zeros(n, dtype=np.int8), np.full(n, np.nan)
+    if column is not None:
+        kinds, values = read_numbers(column, mapping.decimal)
+        kinds[read_answers(column, mapping.answers.meanings()) == NO_ANSWER] = NO_NUMBER
+        expected = "a number with a decimal " + {".": "point", ",": "comma"}[mapping.decimal]
+        detail = told(column, expected + ", digits only", "correct it in the log")
+        reader.findings.lose(kinds == NOT_A_NUMBER, "not_a_number", detail)
+        reader.findings.lose(
+            kinds == NEGATIVE, "negative_amount", "expected an amount of 0 or more; correct it in the log"
+        )
+    stated = _stated_no(reader)
+    zero = (kinds == NUMBER) & (values == 0)
+    reader.findings.lose(
+        stated & (kinds == NUMBER) & ~zero,
+        "no_use_with_amount",
+        "expected no amount, or 0, where no use is stated, got more; keep one of the two",
+    )
+    reader.flags["zero_amount"] = zero & ~stated
+    return {
+        "no_use": pa.array(stated | zero),
+        "amount_reported": pa.array(values, mask=kinds != NUMBER),
+        "unit_reported": _units(reader),
+    }
+
+
+def _stated_no(reader: Reader) -> Bools:
+    column = reader.cells(reader.mapping.no_use)
+    if column is None:
+        return np.zeros(reader.n, dtype=np.bool_)
+    answers = read_answers(column, reader.mapping.answers.meanings())
+    detail = told(column, "one of the answers yes, no or nothing", "correct it, or list it under `answers`")
+    reader.findings.lose(answers == UNKNOWN_ANSWER, "unknown_answer", detail)
+    stated: Bools = answers == YES
+    return stated
+
+
+def _units(reader: Reader) -> pa.Array:
+    mapping = reader.mapping
+    if mapping.unit is None:
+        return pa.repeat(pa.scalar(mapping.unit_is, pa.string()), reader.n)
+    own = {word.strip().casefold(): unit for word, unit in mapping.units.items()}
+    column = reader.sheet.column(mapping.unit)
+    units = each(column, lambda word: own.get(word.casefold()) or read_unit(word), pa.string())
+    return reader.without_dropped(units, "unit_dropped")
+
+
+def _reasons(reader: Reader) -> pa.Array | None:
+    column = reader.cells(reader.mapping.reason)
+    if column is None:
+        return None
+    dropped = each(column, lambda cell: read_words(cell)[1], pa.bool_())
+    reader.flags["reason_dropped"] = dropped.to_numpy(zero_copy_only=False)
+    return each(column, lambda cell: read_words(cell)[0], pa.string())
+
+
+def _recall_method(reader: Reader) -> pa.Array | None:
+    mapping = reader.mapping
+    column = reader.cells(mapping.recall)
+    if column is None:
+        return None if mapping.recall_method is None else pa.repeat(mapping.recall_method, reader.n)
+    codes = {"": mapping.recall_method} | {word: word for word in RECALL_METHODS}
+    known = each(column, lambda word: word.lower() in codes, pa.bool_()).to_numpy(zero_copy_only=False)
+    detail = told(column, f"one of {', '.join(RECALL_METHODS)}", "correct it in the log")
+    reader.findings.lose_values(~known, "recall_method", "unknown_word", detail)
+    return each(column, lambda word: codes.get(word.lower()), pa.string())
+
+
+def _strength(reader: Reader, name: str) -> pa.Array | None:
+    """A number that must not be negative nor, in per cent, over 100; a bad one is set aside alone."""
+    column = reader.cells(getattr(reader.mapping, name))
+    if column is None:
+        return None
+    kinds, values = read_numbers(column, reader.mapping.decimal)
+    bad = (kinds == NOT_A_NUMBER) | (kinds == NEGATIVE)
+    if name.endswith("_pct"):
+        bad |= (kinds == NUMBER) & (values > 100)
+    detail = told(column, "a number that can be (0 to 100 for per cent)", "correct it in the log")
+    reader.findings.lose_values(bad, name, "not_a_number", detail)
+    return pa.array(values, mask=(kinds != NUMBER) | bad)

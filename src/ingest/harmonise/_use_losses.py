@@ -1,0 +1,58 @@
+"""Which uses of a log could not be kept, told record by record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.decode.model import Tally
+
+Codes = NDArray[np.int64]
+
+
+class Losses:
+    """Uses refused while harmonising, and values set aside; `enter` writes them to the tally, by record.
+
+    A record of the log may have given several uses. It is quarantined, once, when all of them are refused.
+    """
+
+    def __init__(self, source_row: Codes, tally: Tally) -> None:
+        self._row, self._tally = source_row, tally
+        self._lost: dict[int, tuple[str, str]] = {}
+        self._values: dict[int, tuple[str, str]] = {}
+
+    @property
+    def left(self) -> NDArray[np.bool_]:
+        """The uses that are not refused."""
+        mask = np.ones(len(self._row), dtype=np.bool_)
+        mask[list(self._lost)] = False
+        return mask
+
+    def lose(self, uses: Codes, reason: str, detail: str) -> None:
+        """Refuse the uses at these places; the first reason is the one that is told."""
+        for at in uses.tolist():
+            self._lost.setdefault(at, (reason, detail))
+
+    def lose_values(self, uses: Codes, reason: str, detail: Callable[[int], str]) -> None:
+        """Set a value of each of these uses aside; `detail` is asked for the how-manieth of them."""
+        for i, at in enumerate(uses.tolist()):
+            self._values[at] = (reason, detail(i))
+
+    def enter(self) -> None:
+        """Write everything to the tally, ordered by record."""
+        if not self._lost and not self._values:
+            return
+        first = np.searchsorted(self._row, self._row)
+        count = np.searchsorted(self._row, self._row, side="right") - first
+        lost_of = np.bincount(first[list(self._lost)], minlength=len(self._row)) if self._lost else count * 0
+        told: set[int] = set()
+        for at, (reason, detail) in sorted({**self._values, **self._lost}.items()):
+            record = int(first[at])
+            whole = bool(lost_of[record] == count[record])
+            if whole and record in told:
+                continue
+            told.add(record)
+            where = f"row {self._row[at]}" + ("" if whole or count[at] == 1 else f", use {at - record + 1}")
+            self._tally.refuse("substance_use" if whole else "value", where, reason, detail)

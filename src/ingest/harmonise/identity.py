@@ -1,0 +1,96 @@
+"""identity/: the key and the link table, the only place where refs and participant_ids meet."""
+
+from __future__ import annotations
+
+import csv
+import hmac
+import io
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from ingest._core.errors import Terminal
+from ingest._core.files import TMP_PREFIX, sync_folder, write_bytes
+from ingest._core.study import RosterEntry, Study
+from ingest.harmonise.person import Person
+
+_KEY_BYTES = 32
+
+
+def make_key(study: Study) -> None:
+    """Make the study's key if there is none: 32 random bytes, readable by their owner only.
+
+    Raises Terminal where a lake stands without its key: a new key would give everybody a new id.
+    """
+    path = study.identity / "key"
+    if path.exists():
+        return
+    if any(study.lake.glob("_manifest/participant_id=p*")):
+        raise Terminal("identity/key is missing but the lake holds participants made with it; restore it from "
+                       "your backup, or remove lake/ and the warehouse to begin anew")
+    study.identity.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tmp = study.identity / f"{TMP_PREFIX}key-{os.getpid()}"
+    write_bytes(tmp, os.urandom(_KEY_BYTES).hex().encode() + b"\n", 0o600)
+    try:
+        os.link(tmp, path)  # fails where another process was first, whose key then holds
+    except FileExistsError:
+        pass
+    finally:
+        tmp.unlink()
+    sync_folder(study.identity)
+
+
+def people(study: Study) -> dict[str, Person]:
+    """The roster's participants by ref, with their pseudonyms and zones."""
+    key = _key(study.identity / "key")
+    found = {}
+    for ref, entry in study.roster.entries.items():
+        zone_name, basis = study.zone_of(entry)
+        found[ref] = Person(participant_id(key, ref), ref, zone_name, basis)
+    return found
+
+
+def entries_by_id(study: Study) -> dict[str, RosterEntry]:
+    """Roster entries by participant_id."""
+    return {person.participant_id: study.roster.entries[ref] for ref, person in people(study).items()}
+
+
+def participant_id(key: bytes, ref: str) -> str:
+    """`p` and 20 hexadecimal digits of HMAC-SHA256(key, ref); a letter first, since hive readers count digits."""
+    return "p" + hmac.new(key, ref.encode(), sha256).hexdigest()[:20]
+
+
+def write_links(study: Study, known: Mapping[str, Person]) -> None:
+    """Bring identity/participants.csv up to date; refs that left the roster stay resolvable."""
+    path = study.identity / "participants.csv"
+    links = {person.participant_id: ref for ref, person in known.items()}
+    links = {**read_links(study), **links}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["participant_id", "participant_ref"])
+    writer.writerows(sorted(links.items()))
+    data = text.getvalue().encode()
+    if not path.exists() or path.read_bytes() != data:
+        write_bytes(path, data, 0o600)
+
+
+def read_links(study: Study) -> dict[str, str]:
+    """Ref by participant_id, for people who may see both."""
+    path = study.identity / "participants.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as stream:
+        return {row["participant_id"]: row["participant_ref"] for row in csv.DictReader(stream)}
+
+
+def _key(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except FileNotFoundError as error:
+        raise Terminal("identity/key is missing; `ingest run` makes one in a new study, else restore it") from error
+    except ValueError as error:
+        raise Terminal("identity/key is damaged; restore it from your backup") from error
+    if len(key) != _KEY_BYTES:
+        raise Terminal("identity/key is damaged; restore it from your backup")
+    return key

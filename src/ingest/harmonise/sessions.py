@@ -1,0 +1,217 @@
+"""Decoded sleep into the lake's sessions and stages: instants, ids, plausibility."""
+
+from __future__ import annotations
+
+from hashlib import blake2b, sha256
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingest._core import clock
+from ingest._core.clock import SECOND, Micros
+from ingest._core.contract import to_contract
+from ingest.decode.model import Decoded, ExportFacts, Tally
+from ingest.harmonise.checks import RULES, Facts
+from ingest.harmonise.person import Person
+
+_STATED = ("is_main_reported", "is_nap_reported", "detail", "device", "utc_offset_min", "vendor_tst_min",
+           "vendor_awake_min", "vendor_sol_min", "vendor_light_min", "vendor_deep_min", "vendor_rem_min",
+           "vendor_efficiency_pct", "vendor_score", "algorithm_version")  # fmt: skip
+_TOLERANCE_US = 60 * SECOND
+
+
+def harmonise_sleep(decoded: Decoded, facts: ExportFacts, person: Person) -> dict[str, pa.Table]:
+    """The lake's `sleep_session` and `sleep_stage` of one export; empty dict without sessions.
+
+    Refused records and values set aside go to `decoded.tally`. Local clocks are read in the participant's
+    zone: a repeated hour in its first reading (an end in the second, where only that lies after the start), an
+    hour that never was with the offset before it; both are flagged.
+    """
+    if decoded.sessions is None or not len(decoded.sessions):
+        return {}
+    sessions = decoded.sessions
+    flags = [set(filter(None, (text or "").split(","))) for text in sessions["flags"].to_pylist()]
+    start, end, offset, basis = _instants(sessions, person, flags)
+    columns = {name: sessions[name] for name in _STATED}
+    kept = _check(sessions, columns, start, end, facts, flags, decoded.tally)
+    stages = _Stages.of(decoded.stages)
+    stages = stages.within(end - start, offset_change=_offset_change(start, end, person, basis), flags=flags)
+    ids = [session_id(person.participant_id, facts.source, record or f"{a}/{b}")
+           for record, a, b in zip(sessions["source_record_id"].to_pylist(), start, end, strict=True)]
+    columns["utc_offset_min"] = pa.array((offset // clock.MINUTE).astype(np.int64))
+    flag_texts = [",".join(sorted(words)) or None for words in flags]
+    n = len(sessions)
+    table = pa.table({
+        **columns,
+        "session_id": ids,
+        "participant_id": [person.participant_id] * n,
+        "source": [facts.source] * n,
+        "source_record_id": sessions["source_record_id"],
+        "source_file_id": [facts.source_file_id] * n,
+        "start_utc": pa.array(start, pa.timestamp("us", tz="UTC")),
+        "end_utc": pa.array(end, pa.timestamp("us", tz="UTC")),
+        "time_basis": basis,
+        "exported_at": pa.array([facts.exported_at] * n, pa.timestamp("us", tz="UTC")),
+        "content_hash": _content_hashes(columns, start, end, basis, flag_texts, stages),
+        "flags": pa.array(flag_texts, pa.string()),
+    })  # fmt: skip
+    return {
+        "sleep_session": to_contract("sleep_session", table.filter(pa.array(kept)).sort_by([("start_utc", "ascending"), ("session_id", "ascending")])),
+        "sleep_stage": stages.kept(kept).to_lake(ids, start, person.participant_id, facts.source_file_id),
+    }
+
+
+def session_id(participant_id: str, source: str, record: str) -> str:
+    """20 hexadecimal digits of SHA-256 over participant, source and the record's id in it."""
+    return sha256(f"{participant_id}\x1f{source}\x1f{record}".encode()).hexdigest()[:20]
+
+
+def _instants(
+    sessions: pa.Table, person: Person, flags: list[set[str]]
+) -> tuple[Micros, Micros, Micros, list[str]]:
+    zone = clock.zone(person.zone_name)
+    local = np.array([kind == "local" for kind in sessions["clock"].to_pylist()], dtype=bool)
+    start_clock, end_clock = (_micros(sessions[name]) for name in ("start_clock", "end_clock"))
+    start, _, start_kind = zone.to_utc(start_clock)
+    end, end_again, end_kind = zone.to_utc(end_clock)
+    end = np.where((end <= start) & (end_again > start), end_again, end)
+    for kind in (start_kind, end_kind):
+        for i in np.flatnonzero(local & (kind != 0)):
+            flags[i].add("ambiguous_local_time" if kind[i] > 0 else "nonexistent_local_time")
+    start, end = np.where(local, start, start_clock), np.where(local, end, end_clock)
+    stated = sessions["utc_offset_min"].combine_chunks()
+    known = ~local & stated.is_valid().to_numpy(zero_copy_only=False)
+    minutes = pc.fill_null(stated, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    offset = np.where(known, minutes * clock.MINUTE, zone.offset_at(start))
+    basis = ["export" if is_known else person.time_basis for is_known in known]
+    return start, end, offset, basis
+
+
+def _micros(column: pa.ChunkedArray) -> Micros:
+    return column.combine_chunks().cast(pa.int64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _offset_change(start: Micros, end: Micros, person: Person, basis: list[str]) -> Micros:
+    """How far the local clock was set forward (positive) or back during each record, in µs."""
+    zone = clock.zone(person.zone_name)
+    fixed = np.array([word == "export" for word in basis], dtype=bool)
+    return np.where(fixed, 0, zone.offset_at(end) - zone.offset_at(start))
+
+
+def _check(sessions: pa.Table, columns: dict[str, pa.Array], start: Micros, end: Micros, facts: ExportFacts,
+           flags: list[set[str]], tally: Tally) -> NDArray[np.bool_]:  # fmt: skip
+    def value(name: str) -> NDArray[np.float64]:
+        return columns[name].to_numpy().astype(np.float64)  # type: ignore[no-any-return]
+
+    member, record = sessions["member"].to_pylist(), sessions["record"].to_pylist()
+    seen = Facts(start, end, clock.to_micros(facts.arrived_at), value)
+    kept = np.ones(len(sessions), dtype=bool)
+    for rule in RULES:
+        wrong = rule.wrong(seen) & kept
+        for i in np.flatnonzero(wrong):
+            flags[i].add(rule.name)
+            if rule.action != "flag":
+                kind = "sleep" if rule.action == "refuse" else "value"
+                tally.refuse(kind, f"file {member[i]} record {record[i]}", rule.name,
+                             f"expected {rule.expected}; {_CONSEQUENCE[rule.action]}")  # fmt: skip
+        if rule.action == "refuse":
+            kept &= ~wrong
+        elif rule.action == "blank" and rule.column and wrong.any():
+            columns[rule.column] = pc.if_else(pa.array(wrong), None, columns[rule.column])
+    return kept
+
+
+_CONSEQUENCE = {"refuse": "the record is left out, the others are read",
+                "blank": "the value is left out, the record is kept"}  # fmt: skip
+
+
+class _Stages:
+    """Stretches of all sessions of an export, in elapsed µs since each session's start."""
+
+    def __init__(self, session: Micros, start: Micros, end: Micros, code: Micros, names: list[str]) -> None:
+        self.session, self.start, self.end, self.code, self.names = session, start, end, code, names
+
+    @staticmethod
+    def of(table: pa.Table | None) -> _Stages:
+        if table is None or not len(table):
+            return _Stages(*(np.empty(0, dtype=np.int64) for _ in range(4)), names=[])
+        stage = table["stage"].combine_chunks()
+        codes = stage.indices.to_numpy().astype(np.int64)
+        return _Stages(table["session"].to_numpy().astype(np.int64), table["start_us"].to_numpy(),
+                       table["end_us"].to_numpy(), codes, stage.dictionary.to_pylist())  # fmt: skip
+
+    def within(self, span: Micros, offset_change: Micros, flags: list[set[str]]) -> _Stages:
+        """Stretches cut to their sessions.
+
+        A clock set forward in the night leaves a tail of `unknown` beyond the true end, which the vendor put
+        there to fill the clock's hole; a clock set back leaves an hour that no stage covers.
+        """
+        if not len(self.session):
+            return self
+        limit = span[self.session]
+        over = self.end > limit
+        real = over & (self.code != self._code("unknown")) & (self.end - limit > _TOLERANCE_US)
+        for i in np.unique(self.session[over & ~real]):
+            if offset_change[i] > 0:
+                flags[i].add("dst_tail_removed")
+        for i in np.unique(self.session[real]):
+            flags[i].add("stage_outside_session")
+        covered = np.zeros(len(span), dtype=np.int64)
+        np.maximum.at(covered, self.session, self.end)
+        set_back = (offset_change < 0) & (covered > 0) & (span - covered >= -offset_change - _TOLERANCE_US)
+        for i in np.flatnonzero(set_back):
+            flags[i].add("dst_hour_unmeasured")
+        inside = self.start < limit
+        return self._take(inside, np.minimum(self.end, limit))
+
+    def kept(self, sessions: NDArray[np.bool_]) -> _Stages:
+        """Only the stretches of kept sessions; session numbers stay."""
+        return self._take(sessions[self.session], self.end)
+
+    def to_lake(self, ids: list[str], start: Micros, participant_id: str, source_file_id: str) -> pa.Table:
+        """Rows of `sleep_stage`, by session start and stretch start."""
+        at = start[self.session]
+        order = np.lexsort((self.start, self.session, at))
+        n = len(order)
+        session = pa.DictionaryArray.from_arrays(self.session[order], pa.array(ids, pa.string()))
+        stage = pa.DictionaryArray.from_arrays(self.code[order], pa.array(self.names, pa.string()))
+        return to_contract("sleep_stage", pa.table({
+            "session_id": session.cast(pa.string()),
+            "participant_id": _constant(participant_id, n),
+            "source_file_id": _constant(source_file_id, n),
+            "start_utc": pa.array((at + self.start)[order], pa.timestamp("us", tz="UTC")),
+            "end_utc": pa.array((at + self.end)[order], pa.timestamp("us", tz="UTC")),
+            "stage": stage.cast(pa.string()),
+        }))  # fmt: skip
+
+    def content(self, n: int) -> list[bytes]:
+        """The stretches of each session as bytes, for hashing."""
+        order = np.lexsort((self.start, self.session))
+        rows = np.column_stack([self.start[order], self.end[order], self.code[order]])
+        edges = np.searchsorted(self.session[order], np.arange(n + 1)) * rows.itemsize * 3
+        data = memoryview(np.ascontiguousarray(rows)).cast("B") if len(rows) else memoryview(b"")
+        return [bytes(data[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def _code(self, name: str) -> int:
+        return self.names.index(name) if name in self.names else -1
+
+    def _take(self, rows: NDArray[np.bool_], end: Micros) -> _Stages:
+        return _Stages(self.session[rows], self.start[rows], end[rows], self.code[rows], self.names)
+
+
+def _constant(text: str, n: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(np.zeros(n, dtype=np.int32), [text]).cast(pa.string())
+
+
+def _content_hashes(columns: dict[str, pa.Array], start: Micros, end: Micros, basis: list[str],
+                    flags: list[str | None], stages: _Stages) -> list[str]:  # fmt: skip
+    stated = zip(*(columns[name].to_pylist() for name in _STATED), strict=True)
+    rows = zip(start.tolist(), end.tolist(), basis, flags, stated, stages.content(len(start)), strict=True)
+    hashes = []
+    for a, b, word, flag, values, stretches in rows:
+        state = blake2b(repr((a, b, word, flag, values)).encode(), digest_size=10)
+        state.update(stretches)
+        hashes.append(state.hexdigest())
+    return hashes

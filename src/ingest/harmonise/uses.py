@@ -1,0 +1,278 @@
+"""Decoded use logs into the lake's `substance_use`: owners, instants, substances, canonical amounts, ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingest._core.clock import DAY, to_micros
+from ingest._core.contract import to_contract
+from ingest.decode.model import ExportFacts, Tally
+from ingest.harmonise._unit_words import EXPECTED_UNITS
+from ingest.harmonise._use_ids import content_hashes, use_ids
+from ingest.harmonise._use_losses import Losses
+from ingest.harmonise._use_times import Bools, Codes, Times, place, recall_lag
+from ingest.harmonise.person import Person
+from ingest.harmonise.substances import UNKNOWN_FLAG, Substance, resolve
+from ingest.harmonise.units import Amounts, Reports, convert
+
+_AS_REPORTED = (
+    "no_use",
+    "time_precision",
+    "amount_reported",
+    "unit_reported",
+    "product_form",
+    "route",
+    "reasons",
+    "recall_method",
+    "instrument",
+    "source_row",
+)
+
+
+@dataclass(frozen=True)
+class UseFacts:
+    """Columns a check may look at: the instant of each use, or at which its day begins, in µs; the amount and
+    the amount at which the registry calls it extreme (NaN where there is none).
+    """
+
+    begins: NDArray[np.int64]
+    arrived_us: int
+    amount: NDArray[np.float64]
+    extreme: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UseCheck:
+    """A rule with its bound: `refuse` quarantines the use, `flag` keeps and marks it."""
+
+    name: str
+    action: Literal["refuse", "flag"]
+    wrong: Callable[[UseFacts], Bools]
+    expected: str = ""
+
+
+_EARLIEST_US = to_micros(datetime(2000, 1, 1))  # noqa: DTZ001
+USE_CHECKS: tuple[UseCheck, ...] = (
+    UseCheck(
+        "in_the_future",
+        "refuse",
+        lambda facts: facts.begins > facts.arrived_us + DAY,
+        "expected a time no later than a day after the log arrived, got a later one; correct it in the log",
+    ),
+    UseCheck(
+        "before_2000",
+        "refuse",
+        lambda facts: facts.begins < _EARLIEST_US,
+        "expected a time after 1999, got an earlier one; correct it in the log",
+    ),
+    UseCheck("extreme_amount", "flag", lambda facts: facts.amount >= facts.extreme),
+)
+
+
+def harmonise_uses(
+    uses: pa.Table,
+    tally: Tally,
+    facts: ExportFacts,
+    participants: Mapping[str, Person],
+    only: str | None,
+) -> dict[str, pa.Table]:
+    """`substance_use` as in the lake, by participant_id, ordered by local time, then as in the file.
+
+    `uses` has decoded_use_schema(); `participants` are known by ref. `only` is the ref of the folder the log
+    lay in: rows that name another are refused; where it is None every row must name its participant. What is
+    refused goes to `tally`: a record is quarantined if none of its uses is left, else it loses values.
+    """
+    people, who = _owners(uses, participants, only)
+    losses = Losses(uses["source_row"].to_numpy(), tally)
+    _refuse_strangers(losses, uses, who, only)
+    who, rows = who[losses.left], np.flatnonzero(losses.left)
+    if not len(rows):
+        losses.enter()
+        return {}
+    uses = uses if len(rows) == len(uses) else uses.take(pa.array(rows)).combine_chunks()
+    times = place(uses, who, people)
+    substances, which, known = _substances(uses)
+    amounts = convert(_reports(uses, substances, which))
+    flags = {**times.flags, **amounts.flags, UNKNOWN_FLAG: ~known}
+    kept = _check(losses, rows, _use_facts(times, amounts, substances, which, facts), flags)
+    unknown = amounts.unknown_unit & kept
+    losses.lose_values(rows[unknown], "unknown_unit", _unit_details(uses, unknown))
+    losses.enter()
+    lag, early = recall_lag(uses, times)
+    flags["reported_before_use"] = early
+    columns = _columns(uses, times, substances, which, amounts)
+    columns |= {"recall_lag_days": lag, "flags": _flags(uses, flags)}
+    owners = pa.array([person.participant_id for person in people]).take(pa.array(who))
+    columns["use_id"] = use_ids(uses, owners, facts.source, columns["substance"])
+    columns["content_hash"] = content_hashes(uses, columns["substance"])
+    order = np.lexsort((times.local, who))
+    order = order[kept[order]]
+    return _by_participant(pa.table(columns).take(pa.array(order)), who[order], people, facts)
+
+
+def _owners(
+    uses: pa.Table, participants: Mapping[str, Person], only: str | None
+) -> tuple[list[Person], Codes]:
+    """The people there are, and the number of each row's; -1 for a row of nobody known."""
+    refs = pc.fill_null(uses["participant_ref"].combine_chunks(), "").dictionary_encode()
+    names = refs.dictionary.to_pylist()
+    if only is not None:
+        people = [participants[only]]
+        number = [0 if name in ("", only) else -1 for name in names]
+    else:
+        people = [participants[name] for name in names if name in participants]
+        places = {person.ref: i for i, person in enumerate(people)}
+        number = [places.get(name, -1) for name in names]
+    return people, np.array(number, dtype=np.int64)[refs.indices.to_numpy()]
+
+
+def _refuse_strangers(losses: Losses, uses: pa.Table, who: Codes, only: str | None) -> None:
+    strangers = np.flatnonzero(who < 0)
+    if only is not None:
+        losses.lose(
+            strangers,
+            "belongs_to_another_participant",
+            "expected rows of the participant whose folder this is, got another participant_ref; move the "
+            "log to landing/_logs, or correct the row",
+        )
+        return
+    unnamed = uses["participant_ref"].is_null().to_numpy()[strangers]
+    wanted, action = (
+        "expected a participant_ref of roster.csv",
+        "correct the row, or add the ref to roster.csv",
+    )
+    losses.lose(strangers[unnamed], "unknown_participant", f"{wanted}, got none; {action}")
+    losses.lose(strangers[~unnamed], "unknown_participant", f"{wanted}, got one it does not have; {action}")
+
+
+def _substances(uses: pa.Table) -> tuple[list[Substance], Codes, Bools]:
+    """The substances there are, the number of each use's, and whether the registry knows its name."""
+    names = uses["substance_reported"].combine_chunks().dictionary_encode()
+    found = [resolve(name) for name in names.dictionary.to_pylist()]
+    codes = names.indices.to_numpy()
+    substances = list({substance.code: substance for substance, _ in found}.values())
+    places = {substance.code: i for i, substance in enumerate(substances)}
+    which = np.array([places[substance.code] for substance, _ in found], dtype=np.int64)[codes]
+    return substances, which, np.array([known for _, known in found], dtype=np.bool_)[codes]
+
+
+def _reports(uses: pa.Table, substances: Sequence[Substance], which: Codes) -> Reports:
+    def words(name: str) -> pa.Array:
+        return uses[name].combine_chunks()
+
+    def numbers(name: str) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = pc.fill_null(words(name), np.nan).to_numpy(zero_copy_only=False)
+        return values
+
+    return Reports(
+        substances=substances,
+        substance=which,
+        no_use=words("no_use").to_numpy(zero_copy_only=False),
+        amount=numbers("amount_reported"),
+        unit=words("unit_reported"),
+        product_form=words("product_form"),
+        route=words("route"),
+        reasons=words("reasons"),
+        mitragynine_mg=numbers("mitragynine_mg"),
+        mitragynine_pct=numbers("mitragynine_pct"),
+    )
+
+
+def _use_facts(
+    times: Times, amounts: Amounts, substances: Sequence[Substance], which: Codes, facts: ExportFacts
+) -> UseFacts:
+    bounds = [np.nan if each.extreme_per_use is None else each.extreme_per_use for each in substances]
+    amount = pc.fill_null(amounts.amount, np.nan).to_numpy(zero_copy_only=False)
+    return UseFacts(times.begins, to_micros(facts.arrived_at), amount, np.array(bounds)[which])
+
+
+def _check(losses: Losses, rows: Codes, facts: UseFacts, flags: dict[str, Bools]) -> Bools:
+    """Apply USE_CHECKS; which uses are kept."""
+    kept = np.ones(len(rows), dtype=np.bool_)
+    for check in USE_CHECKS:
+        wrong = check.wrong(facts)
+        if check.action == "flag":
+            flags[check.name] = wrong
+        else:
+            losses.lose(rows[wrong], check.name, check.expected)
+            kept &= ~wrong
+    return kept
+
+
+def _unit_details(uses: pa.Table, unknown: Bools) -> Callable[[int], str]:
+    words = uses["unit_reported"].filter(pa.array(unknown)).to_pylist()
+
+    def detail(i: int) -> str:
+        word = words[i]
+        got = "none" if word is None else f"a word of {len(word)} characters"
+        return (
+            f"expected a unit like {EXPECTED_UNITS}, got {got}; the use is kept without amount: correct the "
+            "unit in the log, or name it under `units` of the log's mapping in study.yaml"
+        )
+
+    return detail
+
+
+def _columns(
+    uses: pa.Table, times: Times, substances: Sequence[Substance], which: Codes, amounts: Amounts
+) -> dict[str, pa.Array]:
+    at = pa.array(which)
+    untimed = ~times.timed
+    return {
+        **{name: uses[name].combine_chunks() for name in _AS_REPORTED},
+        "substance": pa.array([each.code for each in substances]).take(at),
+        "substance_class": pa.array([each.substance_class for each in substances]).take(at),
+        "unit": pa.array([each.unit for each in substances]).take(at),
+        "taken_utc": pa.array(times.utc, mask=untimed).view(pa.timestamp("us", tz="UTC")),
+        "taken_local": pa.array(times.local, mask=untimed).view(pa.timestamp("us")),
+        "local_date": pa.array(times.date.astype(np.int32)).view(pa.date32()),
+        "amount": amounts.amount,
+        "amount_basis": amounts.amount_basis,
+        "mitragynine_mg": amounts.mitragynine_mg,
+        "mme_mg": amounts.mme_mg,
+    }
+
+
+def _flags(uses: pa.Table, flags: Mapping[str, Bools]) -> pa.Array:
+    """The decoder's flags, the part of the day and the words whose mask is set: sorted, joined by commas."""
+    before = pc.fill_null(uses["flags"].combine_chunks(), "").dictionary_encode()
+    parts = pc.fill_null(uses["part_of_day"].combine_chunks(), "").dictionary_encode()
+    words = sorted(word for word, mask in flags.items() if mask.any())
+    key = before.indices.to_numpy().astype(np.int64) * len(parts.dictionary) + parts.indices.to_numpy()
+    for word in words:
+        key = key * 2 + flags[word]
+    _, examples, codes = np.unique(key, return_index=True, return_inverse=True)
+    texts = []
+    for at in examples.tolist():
+        part = parts[at].as_py()
+        stated = {*before[at].as_py().split(","), f"part:{part}" if part else ""}
+        texts.append(",".join(sorted((stated | {w for w in words if flags[w][at]}) - {""})) or None)
+    return pa.array(texts, pa.string()).take(pa.array(codes))
+
+
+def _by_participant(
+    table: pa.Table, who: Codes, people: Sequence[Person], facts: ExportFacts
+) -> dict[str, pa.Table]:
+    """The shares of a table that is ordered by person, with what is the same in all rows of a share."""
+    edges = np.searchsorted(who, np.arange(len(people) + 1))
+    shares = {}
+    for i, person in sorted(enumerate(people), key=lambda each: each[1].participant_id):
+        size = int(edges[i + 1] - edges[i])
+        if size:
+            same = {
+                "participant_id": pa.repeat(person.participant_id, size),
+                "source_file_id": pa.repeat(facts.source_file_id, size),
+                "exported_at": pa.repeat(pa.scalar(facts.exported_at, pa.timestamp("us", tz="UTC")), size),
+            }
+            share = table.slice(int(edges[i]), size)
+            columns = {name: share[name] for name in share.column_names} | same
+            shares[person.participant_id] = to_contract("substance_use", pa.table(columns))
+    return shares

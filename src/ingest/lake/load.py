@@ -1,0 +1,269 @@
+"""Landing to lake: one export after the other, each committed by its manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec.structs import replace
+
+from ingest._core.contract import to_contract
+from ingest._core.errors import Refused
+from ingest._core.files import digest
+from ingest._core.logs import log
+from ingest._core.study import NOBODY, STUDY_LOGS, Study
+from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
+from ingest.arrive.landing import units_at
+from ingest.decode.claim import UNKNOWN
+from ingest.decode.model import Decoded, ExportFacts, Member, Tally
+from ingest.decode.registry import decoder
+from ingest.harmonise.identity import people
+from ingest.harmonise.person import Person
+from ingest.harmonise.sessions import harmonise_sleep
+from ingest.harmonise.uses import harmonise_uses
+from ingest.lake.plan import (
+    UNKNOWN_PARTICIPANT,
+    files_of,
+    inputs_hash,
+    is_misfiled,
+    owner_of,
+    plan,
+    refused_as_unknown,
+)
+from ingest.lake.store import Manifest, commit, manifest, manifests, participants, retire, to_parquet
+
+# What a decoder may do wrong on input it does not expect. The export is refused and says so; anything else
+# (storage, memory, a signal) is not the export's fault and ends the task.
+_DECODER_FAULTS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
+                   RecursionError, pa.ArrowException)  # fmt: skip
+Rows = dict[str, dict[str, pa.Table]]
+"""Lake tables by participant_id and name."""
+_STATUSES = ("loaded", "partial", "ignored", "refused")
+
+
+@dataclass
+class LoadResult:
+    """What became of a batch: exports by status, records by fate."""
+
+    exports: Counter[str] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)
+    gone: int = 0
+
+    def add(self, status: str, tally: Tally | None) -> None:
+        """Count one export."""
+        self.exports[status] += 1
+        if tally is not None:
+            self.records.update(read=tally.read, kept=tally.kept, duplicate=tally.duplicate,
+                                ignored_records=tally.ignored.total(), quarantined=tally.quarantined)  # fmt: skip
+
+    def counts(self) -> dict[str, int]:
+        """Plain numbers, for logs and XComs."""
+        names = ("read", "kept", "duplicate", "ignored_records", "quarantined")
+        return {"exports": self.exports.total(), **{status: self.exports[status] for status in _STATUSES},
+                **{name: self.records[name] for name in names}, "gone": self.gone}  # fmt: skip
+
+
+def plan_batches(study: Study) -> list[list[str]]:
+    """Tokens of all exports to decode, in batches by bytes."""
+    return plan(study).batches(study.settings.batch_bytes)
+
+
+def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
+    """Decode the exports and commit them to the lake; one that cannot be read is refused, the others go on."""
+    result = LoadResult()
+    known = people(study)
+    touched: set[str] = set()
+    with open_arrivals(study) as store:
+        for token in tokens:
+            arrival = store.get(token)
+            if arrival is None:
+                result.gone += 1
+            else:
+                touched.add(arrival.folder)
+                _load(study, arrival, known, store, result)
+            progress()
+        for folder in sorted(touched):
+            _retire_replaced(study, folder, known, store)
+    return result
+
+
+def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult) -> None:
+    facts = ExportFacts(arrival.source_file_id, arrival.source, arrival.arrived_at, arrival.exported_at)
+    rows: Rows = {}
+    decoded, reason = None, None
+    try:
+        if arrival.folder not in known and arrival.folder != STUDY_LOGS:
+            raise Refused(UNKNOWN_PARTICIPANT, "the folder's name is no usable participant_ref of roster.csv; add "
+                          "or correct the row, or rename the folder, and run again")
+        with _faults_refuse(arrival):
+            decoded = _decode(study, arrival, store)
+            if decoded is None:
+                result.gone += 1
+                return
+            rows = _harmonise(decoded, facts, arrival.folder, known)
+        if decoded.tally.kept and is_misfiled(study, arrival, known, store):
+            raise Refused("misfiled", "another participant handed in the same bytes before; held back for review: "
+                          "move it, or list its source_file_id under allow_shared in study.yaml")
+    except Refused as refused:
+        decoded, rows, reason = None, {}, refused
+    tally = decoded.tally if decoded else Tally()
+    if reason is not None:
+        tally.refuse("file", "file", reason.reason, reason.detail)
+    base = Manifest(
+        arrival.source_file_id, owner_of(arrival, known), arrival.source, decoded.format if decoded else "",
+        decoder(arrival.source).version if arrival.source != UNKNOWN else "", arrival.arrived_at.isoformat(),
+        arrival.exported_at.isoformat(), _status(decoded, tally), inputs_hash(study, arrival, known, store),
+        counts=_counts(tally) if decoded else None, ignored=dict(sorted(tally.ignored.items())),
+        classes=dict(sorted(tally.classes.items())), members=arrival.claim["hashes"],
+        reason=reason.reason if reason else None,
+    )  # fmt: skip
+    _commit(study, base, tally, rows, facts)
+    result.add(base.status, tally if decoded else None)
+
+
+@contextmanager
+def _faults_refuse(arrival: Arrival) -> Iterator[None]:
+    try:
+        yield
+    except _DECODER_FAULTS as fault:
+        log.exception("decoder %s failed on export %s", arrival.source, arrival.source_file_id[:12])
+        raise Refused("decoder_failed", f"the decoder {arrival.source} met something it does not know "
+                      f"({type(fault).__name__}); please report it with the decoder's version") from fault
+
+
+def _decode(study: Study, arrival: Arrival, store: Arrivals) -> Decoded | None:
+    """The export decoded; None if its unit left landing or changed since the plan."""
+    claim = arrival.claim
+    if arrival.source == UNKNOWN:
+        _, reason, detail = claim["refused"][0]
+        raise Refused(reason, detail)
+    top = study.landing / arrival.folder
+    unit = next(iter(units_at(arrival.folder, top, arrival.unit_path)), None) if top.is_dir() else None
+    if unit is None or store.unit_id(unit) != arrival.unit_id:
+        return None
+    with ExitStack() as stack:
+        files, _ = stack.enter_context(files_of(study, unit))
+        opener = {file.name: file.open for file in files}
+        members = [Member(ordinal, name, role, opener[name]) for ordinal, name, role in claim["members"]]
+        decoded = decoder(arrival.source).decode(members, study.settings)
+    decoded.tally.classes.update(claim["classes"])
+    for ordinal, reason, detail in claim["refused"]:
+        decoded.tally.refuse("member", f"file {ordinal}", reason, detail)
+    first = next((each for each in decoded.tally.refusals if each.kind == "member"), None)
+    if decoded.tally.read == 0 and first is not None:
+        where = "" if len(claim["members"]) == 1 else f"{first.locator}: "
+        raise Refused(first.reason, where + first.detail)
+    return decoded
+
+
+def _harmonise(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[str, Person]) -> Rows:
+    rows: Rows = {}
+    person = known.get(folder)
+    if person is not None:
+        rows[person.participant_id] = harmonise_sleep(decoded, facts, person)
+    if decoded.uses is not None:
+        only = folder if person is not None else None
+        for participant_id, table in harmonise_uses(decoded.uses, decoded.tally, facts, known, only).items():
+            rows.setdefault(participant_id, {})["substance_use"] = table
+    return rows
+
+
+def _commit(study: Study, base: Manifest, tally: Tally, rows: Rows, facts: ExportFacts) -> None:
+    if base.participant_id == NOBODY and base.counts is not None:
+        base = replace(base, counts=_commit_shares(study, base, rows))
+    own = rows.get(base.participant_id, {})
+    if tally.refusals:
+        own = {**own, "quarantine": _quarantine(tally, facts, base.participant_id)}
+    commit(study.lake, replace(base, covers=_covers(own)), own)
+    log.info("export %s of %s: %s %s, read %d kept %d duplicate %d ignored %d quarantined %d",
+             base.source_file_id[:12], base.participant_id, base.source, base.status, tally.read, tally.kept,
+             tally.duplicate, tally.ignored.total(), tally.quarantined)  # fmt: skip
+
+
+def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
+    """Commit each participant's share of a study-wide log; returns the counts of what belongs to nobody.
+
+    A participant whose rows an earlier export already holds gets no manifest: nothing is new for them.
+    """
+    rest = dict(base.counts or {})
+    for participant_id in sorted({*rows, *participants(study.lake)} - {NOBODY}):
+        mine = manifest(study.lake, participant_id, base.source_file_id)
+        if participant_id not in rows:
+            if mine is not None and mine.rows_hash is not None:
+                retire(study.lake, mine)
+            continue
+        table = rows[participant_id]["substance_use"]
+        kept = len(pc.unique(table["source_row"]))
+        rest = {**rest, "read": rest["read"] - kept, "kept": rest["kept"] - kept}
+        rows_hash = digest(to_parquet(table.drop_columns(["source_file_id", "exported_at", "source_row"])))
+        others = [m for m in manifests(study.lake, participant_id) if m.source_file_id != base.source_file_id]
+        if not any(m.source == base.source and m.rows_hash == rows_hash for m in others):
+            share = {"read": kept, "kept": kept, "duplicate": 0, "ignored": 0, "quarantined": 0}
+            of = replace(base, participant_id=participant_id, status="loaded", counts=share, ignored={}, classes={},
+                         rows_hash=rows_hash, covers=_covers(rows[participant_id]))  # fmt: skip
+            commit(study.lake, of, rows[participant_id])
+        elif mine is not None:
+            retire(study.lake, mine)
+    return rest
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    return {"read": tally.read, "kept": tally.kept, "duplicate": tally.duplicate,
+            "ignored": tally.ignored.total(), "quarantined": tally.quarantined}  # fmt: skip
+
+
+def _status(decoded: Decoded | None, tally: Tally) -> str:
+    if decoded is None:
+        return "refused"
+    if tally.refusals:
+        return "partial"
+    return "loaded" if tally.kept else "ignored"
+
+
+def _covers(rows: dict[str, pa.Table]) -> list[str] | None:
+    days = []
+    sessions, uses = rows.get("sleep_session"), rows.get("substance_use")
+    if sessions is not None and len(sessions):
+        for name in ("start_utc", "end_utc"):
+            for instant, offset in zip(sessions[name].to_pylist(), sessions["utc_offset_min"].to_pylist(), strict=True):
+                days.append((instant + timedelta(minutes=offset or 0)).date().isoformat())
+    if uses is not None and len(uses):
+        days += [day.isoformat() for day in uses["local_date"].to_pylist()]
+    return [min(days), max(days)] if days else None
+
+
+def _quarantine(tally: Tally, facts: ExportFacts, owner: str) -> pa.Table:
+    n = len(tally.refusals)
+    table = pa.table({
+        "source_file_id": [facts.source_file_id] * n,
+        "participant_id": [owner] * n,
+        "source": [facts.source] * n,
+        "record_kind": [each.kind for each in tally.refusals],
+        "locator": [each.locator for each in tally.refusals],
+        "reason": [each.reason for each in tally.refusals],
+        "detail": [each.detail for each in tally.refusals],
+        "first_seen_at": pa.array([facts.arrived_at] * n, pa.timestamp("us", tz="UTC")),
+    })  # fmt: skip
+    return to_contract("quarantine", table)
+
+
+def _retire_replaced(study: Study, folder: str, known: dict[str, Person], store: Arrivals) -> None:
+    """Take out exports that a grown folder's newer export holds whole, and refusals that were put right."""
+    present = store.present_ids(folder)
+    owner = known[folder].participant_id if folder in known else NOBODY
+    held = manifests(study.lake, owner)
+    for old in held:
+        if old.source_file_id not in present and any(
+            old.source == new.source and set(old.members) < set(new.members) for new in held
+        ):
+            retire(study.lake, old)
+    if folder in known:
+        for sfid in present:
+            waiting = manifest(study.lake, NOBODY, sfid)
+            if waiting is not None and refused_as_unknown(waiting):
+                retire(study.lake, waiting)

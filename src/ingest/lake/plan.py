@@ -1,0 +1,195 @@
+"""What has to be decoded: everything settled in landing that the lake does not hold in its present form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ingest._core import clock
+from ingest._core.errors import Refused, Transient
+from ingest._core.files import digest, sweep_temporary
+from ingest._core.study import NOBODY, STUDY_LOGS, Study
+from ingest.arrive.archive import open_archive
+from ingest.arrive.arrivals import Arrival, Arrivals, files_id, open_arrivals, token_of
+from ingest.arrive.landing import NotAFile, Unit, units
+from ingest.decode.claim import UNKNOWN, Claimed, File, sort_out
+from ingest.decode.registry import decoder, decoders
+from ingest.harmonise.identity import make_key, people, write_links
+from ingest.harmonise.person import Person
+from ingest.lake.store import Manifest, manifest
+
+LAYOUT = "1"
+UNKNOWN_PARTICIPANT = "unknown_participant"
+_STALE_S = 3600
+
+
+@dataclass
+class Plan:
+    """Exports to decode, and what was seen besides."""
+
+    wanted: list[Arrival] = field(default_factory=list)
+    present: int = 0
+    unsettled: int = 0
+    not_files: int = 0
+
+    def batches(self, batch_bytes: int, most: int = 1000) -> list[list[str]]:
+        """Tokens in batches of about `batch_bytes`, a big export alone; at most `most` batches."""
+        total = sum(each.bytes for each in self.wanted)
+        size = max(batch_bytes, total // most + 1)
+        found: list[list[str]] = []
+        room = 0
+        for each in self.wanted:
+            if each.bytes > room or not found:
+                found.append([])
+                room = size
+            found[-1].append(each.token)
+            room -= each.bytes
+        if len(found) > most:
+            step = -(-len(found) // most)
+            found = [sum(found[i : i + step], []) for i in range(0, len(found), step)]
+        return found
+
+
+def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> Plan:
+    """Look at landing: split what is settled into exports, remember their arrival, say which to decode.
+
+    Calls `progress` with the number of units looked at so far.
+    """
+    make_key(study)
+    known = people(study)
+    write_links(study, known)
+    now = clock.now()
+    sweep_temporary(study.lake, now.timestamp() - _STALE_S)
+    result = Plan()
+    tokens: set[str] = set()
+    with open_arrivals(study) as store:
+        for count, unit in enumerate(units(study), start=1):
+            progress(count)
+            if isinstance(unit, NotAFile):
+                result.not_files += 1
+            elif not unit.settled(now.timestamp(), study.settings.quiet_seconds):
+                result.unsettled += 1
+            else:
+                try:
+                    tokens |= set(_exports(study, unit, store, now))
+                except (Transient, FileNotFoundError):
+                    # It changed or went while it was read; the next look takes it up.
+                    result.unsettled += 1
+        store.mark_present(tokens)
+        result.present = len(tokens)
+        for arrival in store.all():
+            if arrival.token in tokens and needs_decoding(study, arrival, known, store):
+                result.wanted.append(arrival)
+    return result
+
+
+def needs_decoding(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> bool:
+    """True if the lake lacks the export, or holds it decoded from other inputs."""
+    held = manifest(study.lake, owner_of(arrival, known), arrival.source_file_id)
+    return held is None or held.inputs_hash != inputs_hash(study, arrival, known, store)
+
+
+def owner_of(arrival: Arrival, known: dict[str, Person]) -> str:
+    """participant_id whose folder it is; `_study` for study-wide logs and unknown folders."""
+    return known[arrival.folder].participant_id if arrival.folder in known else NOBODY
+
+
+def inputs_hash(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> str:
+    """16 hexadecimal digits over all that decoding this export depends on."""
+    if arrival.folder in known:
+        whose = [repr((known[arrival.folder].zone_name, known[arrival.folder].time_basis))]
+    elif arrival.folder == STUDY_LOGS:
+        whose = [repr((p.participant_id, p.zone_name, p.time_basis)) for _, p in sorted(known.items())]
+    else:
+        whose = [UNKNOWN_PARTICIPANT]
+    if is_misfiled(study, arrival, known, store):
+        whose.append("misfiled")
+    return digest(LAYOUT, arrival.source_file_id, arrival.source, _version(study, arrival.source),
+                  study.settings.decode_hash_part(), clock.tzdata_version(), *whose)[:16]  # fmt: skip
+
+
+def is_misfiled(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> bool:
+    """True if another participant handed in the same bytes before."""
+    if arrival.source_file_id in study.settings.allow_shared:
+        return False
+    others = [o for o in store.of_file(arrival.source_file_id) if o.folder != arrival.folder and o.folder in known]
+    return any((o.arrived_at, o.folder) < (arrival.arrived_at, arrival.folder) for o in others)
+
+
+def _version(study: Study, source: str) -> str:
+    if source == UNKNOWN:
+        return _claimed_with(study)
+    return digest(decoder(source).version, decoder(source).settings_part(study.settings))
+
+
+def _claimed_with(study: Study) -> str:
+    each = [part for d in decoders() for part in (d.source, d.version, d.settings_part(study.settings))]
+    return digest(LAYOUT, study.settings.bounds.model_dump_json(), *each)
+
+
+def _exports(study: Study, unit: Unit, store: Arrivals, now: datetime) -> list[str]:
+    unit_id = store.unit_id(unit)
+    claimed_with = _claimed_with(study)
+    tokens = store.claims(unit_id, unit.folder, claimed_with)
+    if tokens is None or any((a := store.get(t)) is None or a.unit_path != unit.path for t in tokens):
+        found = [_arrival(unit, unit_id, claimed, several, store, now)
+                 for several, claimed in _claimed(study, unit)]  # fmt: skip
+        store.remember(unit_id, unit.folder, claimed_with, found)
+        tokens = [arrival.token for arrival in found]
+    return tokens
+
+
+def _claimed(study: Study, unit: Unit) -> list[tuple[bool, tuple[Claimed, datetime | None]]]:
+    if not unit.archived:
+        with files_of(study, unit) as (files, _):
+            return [(False, (claimed, None)) for claimed in sort_out(files, study.settings, archived=False)]
+    try:
+        with files_of(study, unit) as (files, packed_at):
+            found = sort_out(files, study.settings, archived=True)
+    except Refused as refused:
+        found, packed_at = [Claimed(UNKNOWN, refused=[(0, refused)])], None
+    first = min(claimed.source for claimed in found)
+    return [(claimed.source != first, (claimed, packed_at)) for claimed in found]
+
+
+def _arrival(unit: Unit, unit_id: str, claimed_at: tuple[Claimed, datetime | None], another: bool,
+             store: Arrivals, now: datetime) -> Arrival:  # fmt: skip
+    claimed, packed_at = claimed_at
+    by_name = {file.name: file for file in unit.files}
+    if unit.archived:
+        # A second source in one archive needs an id of its own.
+        source_file_id = digest(unit_id, claimed.source) if another else unit_id
+        files = unit.files
+    else:
+        files = tuple(by_name[name] for name in claimed.names)
+        source_file_id = files_id({file.name: store.sha256(file) for file in files})
+    newest = datetime.fromtimestamp(max(file.mtime_ns for file in files) // 10**9, UTC)
+    members = [source_file_id] if unit.archived else sorted(store.sha256(file) for file in files)
+    claim = {
+        "members": [[member.ordinal, member.name, member.role] for member in claimed.members],
+        "classes": dict(sorted(claimed.classes.items())),
+        "refused": [[ordinal, refused.reason, refused.detail] for ordinal, refused in claimed.refused],
+        "hashes": members,
+    }
+    return Arrival(token_of(source_file_id, unit.folder, claimed.source), source_file_id, unit.folder,
+                   claimed.source, unit.path, unit_id, claim, sum(file.size for file in files), now,
+                   packed_at or newest)  # fmt: skip
+
+
+@contextmanager
+def files_of(study: Study, unit: Unit) -> Iterator[tuple[list[File], datetime | None]]:
+    """The unit's files for decoders, and when an archive says it was packed; raises Refused for a bad archive."""
+    if not unit.archived:
+        yield [File(f.name, f.size, lambda path=f.path: path.open("rb")) for f in unit.files], None  # type: ignore[misc]
+        return
+    with open_archive(unit.path, study.settings.bounds) as archive:
+        files = [File(m.name, m.size, lambda name=m.name: archive.open(name)) for m in archive.members]  # type: ignore[misc]
+        times = [m.packed_at for m in archive.members if m.packed_at]
+        yield files, max(times, default=None)
+
+
+def refused_as_unknown(held: Manifest) -> bool:
+    """True for an export that was refused only because its folder was not in the roster."""
+    return held.reason == UNKNOWN_PARTICIPANT

@@ -1,0 +1,172 @@
+"""Immutable Parquet and the manifest that commits it. What has no manifest does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingest._core.contract import LAKE, arrow_schema, tables
+from ingest._core.errors import Terminal
+from ingest._core.files import inside, remove, write_bytes
+
+MANIFESTS = "_manifest"
+_JSON = msgspec.json.Encoder(order="sorted")
+
+
+class TableFile(msgspec.Struct, frozen=True):
+    """One Parquet file of an export."""
+
+    rows: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The commit of one export for one participant.
+
+    `counts` reconciles: read = kept + duplicate + ignored + quarantined; None for a refused export. `ignored`
+    gives the reasons, `classes` what else the export held. `members` are the SHA-256 of its files, sorted.
+    `covers` is the first and last local date of its records. `rows_hash` is that of a study-wide log's rows for this participant.
+    `reason` says why an export was refused.
+    """
+
+    source_file_id: str
+    participant_id: str
+    source: str
+    format: str
+    decoder_version: str
+    arrived_at: str
+    exported_at: str
+    status: str
+    inputs_hash: str
+    counts: dict[str, int] | None = None
+    ignored: dict[str, int] = {}
+    classes: dict[str, int] = {}
+    files: dict[str, TableFile] = {}
+    members: list[str] = []
+    covers: list[str] | None = None
+    rows_hash: str | None = None
+    reason: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+def participants(lake: Path) -> list[str]:
+    """Every participant_id with a manifest, `_study` included, sorted."""
+    folder = lake / MANIFESTS
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(name.removeprefix("participant_id=") for name in names if not name.startswith("."))
+
+
+def manifests(lake: Path, participant_id: str) -> list[Manifest]:
+    """A participant's manifests, oldest export first; raises Terminal where one is damaged."""
+    found = [_read(path) for path in sorted(_manifest_folder(lake, participant_id).glob("[!.]*.json"))]
+    return sorted(found, key=lambda m: (m.exported_at, m.source_file_id))
+
+
+def manifest(lake: Path, participant_id: str, source_file_id: str) -> Manifest | None:
+    """One manifest, or None."""
+    path = manifest_path(lake, participant_id, source_file_id)
+    return _read(path) if path.exists() else None
+
+
+def manifest_path(lake: Path, participant_id: str, source_file_id: str) -> Path:
+    """Where an export's manifest stands."""
+    return inside(_manifest_folder(lake, participant_id), f"{source_file_id}.json")
+
+
+def parquet_path(lake: Path, table: str, participant_id: str, of: Manifest) -> Path:
+    """Where an export's rows of a table stand."""
+    name = f"{of.source_file_id}.{of.inputs_hash}.parquet"
+    return inside(lake, table, f"participant_id={participant_id}", name)
+
+
+def commit(lake: Path, of: Manifest, rows: dict[str, pa.Table]) -> Manifest:
+    """Write the tables, then the manifest; returns it with the files' hashes. Tables without rows have no file.
+
+    Files of an earlier manifest of the same export go once the new one stands.
+    """
+    before = manifest(lake, of.participant_id, of.source_file_id)
+    files = {}
+    for table in sorted(rows):
+        if len(rows[table]):
+            data = to_parquet(rows[table])
+            write_bytes(parquet_path(lake, table, of.participant_id, of), data)
+            files[table] = TableFile(len(rows[table]), sha256(data).hexdigest())
+    after = msgspec.structs.replace(of, files=files)
+    write_bytes(manifest_path(lake, of.participant_id, of.source_file_id), _JSON.encode(after))
+    if before is not None:
+        for table in before.files:
+            old = parquet_path(lake, table, of.participant_id, before)
+            if before.inputs_hash != after.inputs_hash or table not in files:
+                remove(old)
+    return after
+
+
+def retire(lake: Path, of: Manifest) -> None:
+    """Take an export out of the lake: its manifest first, so that its files no longer exist."""
+    remove(manifest_path(lake, of.participant_id, of.source_file_id))
+    for table in of.files:
+        remove(parquet_path(lake, table, of.participant_id, of))
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The table as Parquet, zstd; the same rows give the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_statistics=True)
+    return sink.getvalue().to_pybytes()
+
+
+def read(lake: Path, table: str, of: Iterable[Manifest]) -> pa.Table:
+    """All rows of a lake table that the manifests name, in the order given, with the contract's schema.
+
+    Raises Terminal where a file's bytes are not those its manifest names; `ingest verify` says which.
+    """
+    parts = [_read_file(lake, table, each) for each in of if table in each.files]
+    return pa.concat_tables(parts) if parts else arrow_schema(table).empty_table()
+
+
+def read_all(lake: Path, of: Sequence[Manifest]) -> dict[str, pa.Table]:
+    """All lake tables of the manifests."""
+    return {table: read(lake, table, of) for table in tables(LAKE)}
+
+
+def _read_file(lake: Path, table: str, of: Manifest) -> pa.Table:
+    path = parquet_path(lake, table, of.participant_id, of)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise _not_as_committed(table, of) from error
+    if sha256(data).hexdigest() != of.files[table].sha256:
+        raise _not_as_committed(table, of)
+    return pq.ParquetFile(pa.BufferReader(data)).read()
+
+
+def _not_as_committed(table: str, of: Manifest) -> Terminal:
+    return Terminal(f"lake/{table} of export {of.source_file_id[:12]} is not what its manifest names; "
+                    "`ingest verify` lists such files, `ingest verify --repair` decodes them again from landing")
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        return _DECODER.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise Terminal(f"lake/{MANIFESTS}: manifest {path.stem[:12]} is damaged; remove it and run again") from error
+
+
+def _manifest_folder(lake: Path, participant_id: str) -> Path:
+    name = participant_id if participant_id.startswith("_") else f"participant_id={participant_id}"
+    return inside(lake, MANIFESTS, name)
+
+
+def write_part(lake: Path, table: str, participant_id: str, rows: pa.Table) -> None:
+    """A mart table of one participant, atomically."""
+    path = inside(lake, table, f"participant_id={participant_id}", "part.parquet")
+    data = to_parquet(rows)
+    if not path.exists() or path.read_bytes() != data:
+        write_bytes(path, data)

@@ -1,0 +1,266 @@
+"""The tables `night` and `night_source` from current sessions and their stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingest._core.clock import DAY, HOUR, MINUTE, day_number
+from ingest._core.contract import arrow_schema, to_contract
+from ingest._core.settings import Settings
+from ingest.mart.choose import Record, Sessions, choose, local_of, sessions_of
+from ingest.mart.metrics import CODE, Hypnogram, Metrics, measure
+from ingest.mart.person import PersonSettings
+from ingest.mart.session_versions import micros
+
+Ints = NDArray[np.int64]
+ATTEMPT = "attempt"
+_WEAKEST = ("export", "zone", "roster", "assumed")
+_LEAST = ("stages", "asleep_awake", "summary", "period")
+
+
+def nights(
+    sessions: pa.Table, stages: pa.Table, people: Mapping[str, PersonSettings], settings: Settings
+) -> tuple[pa.Table, pa.Table]:
+    """Tables of schemas night and night_source (without superseded sessions), sorted by primary key.
+
+    `sessions` are current rows of sleep_session, `stages` the rows of their versions. Participants without
+    an entry in `people` are left out.
+    """
+    order = [("participant_id", "ascending"), ("start_utc", "ascending"), ("session_id", "ascending")]
+    sessions = sessions.sort_by(order)
+    hypnogram = _hypnogram(sessions, stages)
+    by_session = measure(hypnogram, len(sessions))
+    participant = sessions["participant_id"].combine_chunks().dictionary_encode()
+    found: list[tuple[PersonSettings, Sessions, list[Record], int]] = []
+    for low, high in _stretches(participant.indices.to_numpy(zero_copy_only=False)):
+        person = people.get(participant.dictionary[participant.indices[low].as_py()].as_py())
+        if person is not None:
+            own = sessions_of(sessions.slice(low, high - low), by_session.onset[low:high],
+                              by_session.final_wake[low:high], by_session.tst[low:high],
+                              by_session.measured[low:high])  # fmt: skip
+            records = choose(own, person, settings.nights, settings.source_priority)
+            _leave_out(records, person, settings)
+            found.append((person, own, records, low))
+    return _night_table(found, sessions, hypnogram, settings), _source_table(found)
+
+
+def _stretches(codes: Ints) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
+    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _hypnogram(sessions: pa.Table, stages: pa.Table) -> Hypnogram:
+    """Stretches with the row number of their session, ordered by it and by time."""
+    if not len(stages):
+        return Hypnogram(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+    encoded = stages["session_id"].combine_chunks().dictionary_encode()
+    row_of = pc.index_in(encoded.dictionary, sessions["session_id"].combine_chunks())
+    session = row_of.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()].astype(np.int64)
+    words = stages["stage"].combine_chunks().dictionary_encode()
+    codes = np.array([CODE[word] for word in words.dictionary.to_pylist()], dtype=np.int64)
+    start, end = micros(stages["start_utc"]), micros(stages["end_utc"])
+    order = np.lexsort((start, session))
+    return Hypnogram(session[order], start[order], end[order], codes[words.indices.to_numpy()][order])
+
+
+def _leave_out(records: list[Record], person: PersonSettings, settings: Settings) -> None:
+    for record in records:
+        if person.withdrew_on is not None and record.night >= day_number(person.withdrew_on):
+            record.role, record.reason = "rejected", "after withdrawal"
+        early = person.enrolled_on is not None and record.night < day_number(person.enrolled_on)
+        if settings.history == "drop" and early:
+            record.role, record.reason = "rejected", "before enrolment"
+
+
+def _source_table(found: Sequence[tuple[PersonSettings, Sessions, list[Record], int]]) -> pa.Table:
+    rows: dict[str, list[object]] = {name: [] for name in arrow_schema("night_source").names}
+    for person, own, records, _ in found:
+        for record in records:
+            for place, row in enumerate(record.rows):
+                joined = place > 0 and record.role == "main"
+                rows["participant_id"].append(person.participant_id)
+                rows["night_date"].append(record.night)
+                rows["session_id"].append(own.ids[row])
+                rows["role"].append("merged" if joined else record.role)
+                rows["reason"].append("close to the main sleep before it" if joined else record.reason)
+    table = pa.table({**rows, "night_date": pa.array(rows["night_date"], pa.int32()).cast(pa.date32())})
+    return to_contract("night_source", table).sort_by(
+        [("participant_id", "ascending"), ("session_id", "ascending")])
+
+
+def _night_table(found: Sequence[tuple[PersonSettings, Sessions, list[Record], int]], sessions: pa.Table,
+                 hypnogram: Hypnogram, settings: Settings) -> pa.Table:  # fmt: skip
+    mains = [(person, own, records, record, low) for person, own, records, low in found
+             for record in sorted(records, key=lambda r: r.night) if record.role == "main"]
+    if not mains:
+        return arrow_schema("night").empty_table()
+    metrics = _measured(mains, sessions, hypnogram, settings)
+    columns = _metric_columns(mains, metrics, sessions)
+    columns.update(_record_columns(mains, metrics, sessions))
+    order = [("participant_id", "ascending"), ("night_date", "ascending")]
+    return to_contract("night", pa.table(columns)).sort_by(order)
+
+
+Main = tuple[PersonSettings, Sessions, list[Record], Record, int]
+
+
+def _measured(mains: Sequence[Main], sessions: pa.Table, hypnogram: Hypnogram, settings: Settings) -> Metrics:
+    """Metrics over the merged records: their sessions' stretches, with the gaps between sessions."""
+    record_of = np.full(len(sessions), -1, dtype=np.int64)
+    gaps = []
+    for number, (_, own, _, record, low) in enumerate(mains):
+        record_of[[low + row for row in record.rows]] = number
+        for a, b in zip(record.rows[:-1], record.rows[1:], strict=True):
+            gaps.append((number, own.end[a], own.start[b], CODE["gap"]))
+    of = record_of[hypnogram.record]
+    used = of >= 0
+    columns = [of[used], hypnogram.start[used], hypnogram.end[used], hypnogram.code[used]]
+    if gaps:
+        columns = [np.concatenate([c, g]) for c, g in zip(columns, np.array(gaps, dtype=np.int64).T, strict=True)]
+        order = np.lexsort((columns[1], columns[0]))
+        columns = [column[order] for column in columns]
+    return measure(Hypnogram(*columns), len(mains), settings.nights.min_awakening_s, settings.nights.long_wake_min)
+
+
+def _metric_columns(mains: Sequence[Main], m: Metrics, sessions: pa.Table) -> dict[str, pa.Array]:
+    """Durations; NULL wherever the record cannot know."""
+    basis = np.array([_least(own.detail[row] for row in record.rows) for _, own, _, record, _ in mains])
+    seen = m.measured & (basis <= _LEAST.index("asleep_awake"))
+    staged = seen & (basis == _LEAST.index("stages"))
+    tib = np.array([record.end - record.start for _, _, _, record, _ in mains], dtype=np.int64)
+    vendor = {name: np.array([_sum_vendor(sessions, name, record, low) for _, _, _, record, low in mains])
+              for name in ("vendor_tst_min", "vendor_light_min", "vendor_deep_min", "vendor_rem_min")}  # fmt: skip
+    told = ~seen & (basis == _LEAST.index("summary"))
+    tst = np.where(seen, m.tst / MINUTE, vendor["vendor_tst_min"])
+    known = seen | (told & ~np.isnan(vendor["vendor_tst_min"]))
+
+    def minutes(value: Ints, valid: NDArray[np.bool_]) -> pa.Array:
+        return pa.array(value / MINUTE, mask=~valid)
+
+    def stage(name: str) -> pa.Array:
+        stated = vendor[f"vendor_{name}_min"]
+        value = np.where(staged, m.by_stage[name] / MINUTE, stated)
+        return pa.array(value, mask=~(staged | (told & ~np.isnan(stated))))
+
+    asleep = np.where(staged, m.by_stage["asleep"], m.tst)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = {"se_tib_pct": 100 * tst / (tib / MINUTE), "se_spt_pct": 100 * m.tst / m.spt}
+        mean_awakening = m.counted / np.maximum(m.nawk, 1) / MINUTE
+    return {
+        "basis": pa.array([_LEAST[code] for code in basis]),
+        "tib_min": minutes(tib, np.ones(len(tib), dtype=bool)),
+        "spt_min": minutes(m.spt, seen),
+        "tst_min": pa.array(tst, mask=~known),
+        "waso_min": minutes(m.waso, seen),
+        "waso_long_min": minutes(m.waso_long, seen),
+        "record_first_wake_min": minutes(m.first_wake, seen),
+        "gap_min": minutes(m.gap, seen),
+        "unknown_min": minutes(m.unknown, seen),
+        "nawk": pa.array(m.nawk, mask=~seen),
+        "nawk_long": pa.array(m.nawk_long, mask=~seen),
+        "mean_awakening_min": pa.array(mean_awakening, mask=~(seen & (m.nawk > 0))),
+        "se_tib_pct": pa.array(ratio["se_tib_pct"], mask=~known),
+        "se_spt_pct": pa.array(ratio["se_spt_pct"], mask=~seen),
+        "light_min": stage("light"),
+        "deep_min": stage("deep"),
+        "rem_min": stage("rem"),
+        "asleep_min": minutes(asleep, seen),
+        "rem_latency_min": minutes(m.first_rem - m.onset, staged & (m.first_rem >= 0)),
+        "midsleep_utc": _instants(m.onset + m.spt // 2, seen),
+        **_edges(mains, m, sessions, seen),
+    }  # fmt: skip
+
+
+def _edges(
+    mains: Sequence[Main], m: Metrics, sessions: pa.Table, seen: NDArray[np.bool_]
+) -> dict[str, pa.Array]:
+    """Latency and snooze: only where the record begins with the attempt to sleep (flag `attempt`)."""
+    flags = sessions["flags"].to_pylist()
+    attempt = np.array([ATTEMPT in (flags[low + record.rows[0]] or "").split(",")
+                        for _, _, _, record, low in mains], dtype=bool)  # fmt: skip
+    start, end = (np.array([getattr(record, name) for _, _, _, record, _ in mains]) for name in ("start", "end"))
+    return {
+        "tib_basis": pa.array(np.where(attempt, "attempt", "record").tolist(), pa.string()),
+        "sol_min": pa.array((m.onset - start) / MINUTE, mask=~(seen & attempt)),
+        "snooze_min": pa.array((end - m.final_wake) / MINUTE, mask=~(seen & attempt)),
+    }
+
+
+def _record_columns(mains: Sequence[Main], m: Metrics, sessions: pa.Table) -> dict[str, pa.Array]:
+    """What is known of each night besides durations of its main record."""
+    rows: list[dict[str, object]] = []
+    basis, score, efficiency, device, flags = (sessions[name].to_pylist() for name in (
+        "time_basis", "vendor_score", "vendor_efficiency_pct", "device", "flags"))  # fmt: skip
+    for number, (person, own, records, record, low) in enumerate(mains):
+        first, last = record.rows[0], record.rows[-1]
+        onset = int(m.onset[number]) if m.measured[number] else record.start
+        final_wake = int(m.final_wake[number]) if m.measured[number] else record.end
+        onset_local = local_of(own, first, onset, person)
+        wake_local = local_of(own, last, final_wake, person)
+        words = set(record.flags).union(*(set((flags[low + r] or "").split(",")) for r in record.rows)) - {""}
+        if not m.measured[number]:
+            words.add("onset_from_record")
+        longest = max(record.rows, key=lambda r: (own.end[r] - own.start[r], -r))
+        enrolled = person.enrolled_on
+        rows.append({
+            "participant_id": person.participant_id, "night_date": record.night, "wake_date": wake_local // DAY,
+            "study_day": record.night - day_number(enrolled) if enrolled else None,
+            "source": record.source, "device": device[low + longest], "main_session_id": own.ids[first],
+            "time_basis": max((basis[low + r] for r in record.rows), key=_WEAKEST.index),
+            "utc_offset_min": (onset_local - onset) // MINUTE,
+            "bed_start_utc": record.start, "bed_end_utc": record.end, "onset_utc": onset,
+            "final_wake_utc": final_wake, "onset_local": onset_local, "final_wake_local": wake_local,
+            "vendor_efficiency_pct": efficiency[low + longest], "vendor_score": score[low + longest],
+            "n_sources": len({r.source for r in records if r.night == record.night}),
+            "flags": ",".join(sorted(words)) or None, **_naps(record, records, m, number),
+        })  # fmt: skip
+    schema = arrow_schema("night")
+    return {name: _column([row[name] for row in rows], schema.field(name).type) for name in rows[0]}
+
+
+def _naps(record: Record, records: list[Record], m: Metrics, number: int) -> dict[str, object]:
+    naps = [r for r in records if r.role == "nap"]
+    own = [r for r in naps if r.night == record.night]
+    before = next((r for r in records if r.role == "main" and r.night == record.night - 1), None)
+    since = max(before.final_wake if before else 0, record.start - 24 * HOUR)
+    earlier = [r for r in naps if since <= r.start and r.end <= record.start]
+    nap_min = _asleep(own)
+    tst = m.tst[number] / MINUTE if m.measured[number] else (record.tst / MINUTE if record.tst >= 0 else None)
+    return {
+        "nap_count": len(own),
+        "nap_min": nap_min,
+        "nap_before_min": _asleep(earlier),
+        "nap_after_min": _asleep([r for r in own if r.start >= record.end]),
+        "tst_24h_min": None if nap_min is None or tst is None else float(tst + nap_min),
+    }
+
+
+def _asleep(naps: list[Record]) -> float | None:
+    return None if any(nap.tst < 0 for nap in naps) else sum(nap.tst for nap in naps) / MINUTE
+
+
+def _least(details: object) -> int:
+    return max(_LEAST.index(word) for word in details)  # type: ignore[attr-defined]
+
+
+def _sum_vendor(sessions: pa.Table, name: str, record: Record, low: int) -> float:
+    values = [sessions[name][low + row].as_py() for row in record.rows]
+    return float("nan") if any(value is None for value in values) else float(sum(values))
+
+
+def _instants(value: Ints, valid: NDArray[np.bool_]) -> pa.Array:
+    return pa.array(value, mask=~valid).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _column(values: list[object], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_date(kind):
+        return pa.array(values, pa.int32()).cast(kind)
+    if pa.types.is_timestamp(kind):
+        return pa.array(values, pa.int64()).cast(kind)
+    return pa.array(values, kind)
+

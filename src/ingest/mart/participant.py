@@ -1,0 +1,109 @@
+"""The heart: lake rows of some participants in, their marts out. No file, no database, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest._core.contract import to_contract
+from ingest._core.settings import Settings
+from ingest.mart.coverage import coverage
+from ingest.mart.exposure import Registry, night_exposure
+from ingest.mart.night import nights
+from ingest.mart.person import PersonSettings
+from ingest.mart.session_versions import session_versions
+from ingest.mart.use_versions import current_uses, use_versions
+
+DEFINITIONS_VERSION = "1"
+"""Rises whenever the same lake rows would give other marts."""
+
+
+def build(
+    lake: Mapping[str, pa.Table],
+    source_files: pa.Table,
+    people: Mapping[str, PersonSettings],
+    settings: Settings,
+    last_seen: Mapping[str, date],
+    registry: Registry | None = None,
+    log_sources: Collection[str] = (),
+) -> dict[str, pa.Table]:
+    """Mart tables by name, each with its schema's columns and sorted by its primary key.
+
+    `lake` holds all rows of the lake's tables of the participants in `people`, from any number of exports, in
+    any order; `source_files` rows of schema source_file of the exports that held, or may have held, data for
+    them; `last_seen` the last date their exports cover; `log_sources` the sources that hold no sleep.
+    What comes out for one participant depends on that participant's rows alone.
+    """
+    versions = session_versions(lake["sleep_session"])
+    current = _current(lake["sleep_session"], versions)
+    stages = _stages_of(lake["sleep_stage"], current)
+    night, night_source = nights(current, stages, people, settings)
+    night_source = _with_superseded(night_source, lake["sleep_session"], versions, people)
+    uses = current_uses(lake["substance_use"])
+    return {
+        "session_version": versions,
+        "use_version": use_versions(lake["substance_use"]),
+        "night": night,
+        "night_source": night_source,
+        "night_exposure": night_exposure(night, uses, people, settings.exposure, registry),
+        "coverage": coverage(night, night_source, uses, source_files, people, settings.exposure, last_seen,
+                             log_sources),
+    }
+
+
+def _current(sessions: pa.Table, versions: pa.Table) -> pa.Table:
+    """The rows of the versions that count; an equal copy in another export is not that version."""
+    chosen = versions.filter(versions["is_current"])
+    return sessions.filter(pc.is_in(_key(sessions), value_set=_key(chosen).combine_chunks()))
+
+
+def _key(table: pa.Table) -> pa.ChunkedArray:
+    return pa.chunked_array(pc.binary_join_element_wise(table["session_id"], table["source_file_id"], "/"))
+
+
+def _stages_of(stages: pa.Table, current: pa.Table) -> pa.Table:
+    if not len(stages):
+        return stages
+    encoded = [stages[name].combine_chunks().dictionary_encode() for name in ("session_id", "source_file_id")]
+    session, source = (each.indices.to_numpy().astype(np.int64) for each in encoded)
+    wanted = [pc.index_in(current[name], value_set=each.dictionary).to_numpy().astype(np.float64)
+              for name, each in zip(("session_id", "source_file_id"), encoded, strict=True)]  # fmt: skip
+    has_stages = ~(np.isnan(wanted[0]) | np.isnan(wanted[1]))
+    width = len(encoded[1].dictionary)
+    keys = (wanted[0][has_stages] * width + wanted[1][has_stages]).astype(np.int64)
+    member = np.zeros(len(encoded[0].dictionary) * width, dtype=bool)
+    member[keys] = True
+    return stages.filter(pa.array(member[session * width + source]))
+
+
+def _with_superseded(
+    night_source: pa.Table, sessions: pa.Table, versions: pa.Table, people: Mapping[str, PersonSettings]
+) -> pa.Table:
+    """Add a row for each session of which no version counts; its night date is that of its start."""
+    from ingest._core.clock import night_day, zone
+    from ingest.mart.session_versions import micros
+
+    lost = versions.filter(pc.invert(pc.is_in(versions["session_id"], value_set=night_source["session_id"])))
+    rows: dict[str, list[object]] = {name: [] for name in night_source.schema.names}
+    keys = {key: i for i, key in enumerate(_key(sessions).to_pylist())}
+    start, reported = micros(sessions["start_utc"]), set()
+    for version in lost.to_pylist():
+        person = people.get(version["participant_id"])
+        if person is None or version["session_id"] in reported:
+            continue
+        reported.add(version["session_id"])
+        at = start[keys[f"{version['session_id']}/{version['source_file_id']}"]]
+        local = zone(person.zone_name).to_local(np.array([at]))
+        rows["participant_id"].append(version["participant_id"])
+        rows["night_date"].append(int(night_day(local, person.day_anchor_hour)[0]))
+        rows["session_id"].append(version["session_id"])
+        rows["role"].append("superseded")
+        rows["reason"].append(version["superseded_reason"])
+    dates = pa.array(rows["night_date"], pa.int32()).cast(pa.date32())
+    table = to_contract("night_source", pa.table({**rows, "night_date": dates}))
+    both = pa.concat_tables([night_source, table])
+    return both.sort_by([("participant_id", "ascending"), ("session_id", "ascending")])

@@ -1,0 +1,47 @@
+"""The whole way in this process: landing to lake, lake to marts, marts to the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from ingest._core.study import Study
+from ingest.lake.load import LoadResult, load_batch
+from ingest.lake.plan import plan
+from ingest.mart.rebuild import RebuildResult, rebuild, stale
+from ingest.publish.warehouse import Published, publish_study
+
+Step = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+"""A progress bar: given a title and a total, a context that yields a function to call after each piece."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run did at each stage."""
+
+    present: int
+    unsettled: int
+    not_files: int
+    loaded: LoadResult
+    rebuilt: RebuildResult
+    published: Published
+
+
+def run(study: Study, step: Step) -> Run:
+    """Take up all that is settled and new, rebuild whoever is stale, publish whoever changed."""
+    with step("looking at landing", 0) as looked:
+        found = plan(study, lambda _: looked())
+    with step("decoding exports", len(found.wanted)) as done:
+        loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
+    return Run(found.present, found.unsettled, found.not_files, loaded, *refresh(study, step))
+
+
+def refresh(study: Study, step: Step, also: Iterator[str] = iter(())) -> tuple[RebuildResult, Published]:
+    """Rebuild the stale participants and those of `also`, then publish."""
+    ids = sorted({*stale(study), *also})
+    with step("building nights", len(ids)) as done:
+        rebuilt = rebuild(study, ids, done)
+    with step("publishing", 0):
+        published = publish_study(study)
+    return rebuilt, published

@@ -1,0 +1,93 @@
+"""What differs between the marts and the warehouse: computed, never remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+
+from ingest._core.study import RosterEntry, Study
+from ingest.lake.store import manifests, participants
+from ingest.mart.rebuild import MartState, mart_states
+from ingest.publish.database import OLD, attach_old, session, wal
+from ingest.publish.tables import Person, participant_row, shape, shape_of
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the present warehouse holds: mart hashes and rows of `participant`, by participant_id.
+
+    `unusable` says why nothing can be built upon it, and is empty where there is none.
+    """
+
+    hashes: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, dict[str, object]] = field(default_factory=dict)
+    unusable: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Participants to write, to remove, and to leave (marts behind the lake); number of the others."""
+
+    people: list[Person]
+    removed: list[str]
+    waiting: list[str]
+    unchanged: int
+
+
+def held(study: Study) -> Held:
+    """What the study's warehouse holds; a warehouse that cannot be trusted as it stands is unusable."""
+    target = study.warehouse
+    if not target.exists():
+        return Held(unusable="")
+    if wal(target).exists():
+        return Held(unusable="another program had written to it")
+    try:
+        with session(target) as connection:
+            attach_old(connection, target)
+            if shape_of(connection, OLD) != shape(study.settings):
+                return Held(unusable="its tables were not those of this version and its settings")
+            connection.execute(f"USE {OLD}")
+            hashes = dict(connection.execute("SELECT participant_id, mart_hash FROM publication").fetchall())
+            rows = connection.execute("FROM participant").to_arrow_table().to_pylist()
+    except duckdb.Error:
+        return Held(unusable="it could not be read")
+    return Held(hashes, {row["participant_id"]: row for row in rows})
+
+
+def plan(study: Study, people: Mapping[str, RosterEntry], has: Held) -> Plan:
+    """What to write so that the warehouse has the state of the marts and the roster."""
+    states = mart_states(study.lake)
+    # A participant whose marts are still to be built keeps the rows there are.
+    stays = states.keys() | (set(participants(study.lake)) & people.keys())
+    present = has.hashes.keys() | has.rows.keys()
+    removed = sorted(i for i in present - stays if i in has.hashes or i not in people)
+    stale, waiting = [], []
+    for participant_id, state in sorted(states.items()):
+        if has.hashes.get(participant_id) != state.mart_hash:
+            person = _as_marts_know(study, state, people.get(participant_id))
+            if person is None:
+                waiting.append(participant_id)
+            else:
+                stale.append(person)
+    for participant_id in sorted(people.keys() - stays):
+        person = Person(participant_id, (), None, people[participant_id])
+        if participant_id in removed or has.rows.get(participant_id) != participant_row(study, person):
+            stale.append(person)
+    touched = {person.participant_id for person in stale} | {*removed, *waiting}
+    stale.sort(key=lambda person: person.participant_id)
+    return Plan(stale, removed, waiting, len(present - touched))
+
+
+def _as_marts_know(study: Study, state: MartState, entry: RosterEntry | None) -> Person | None:
+    """The participant with the manifests the marts were built from; None where the lake has others by now."""
+    by_name = {
+        f"{each.source_file_id}.{each.inputs_hash}": each
+        for each in manifests(study.lake, state.participant_id)
+    }
+    # The status, which stands last in a name, goes with the rest.
+    names = ["{}.{}".format(*name.split(".")) for name in state.manifests]
+    if not set(names) <= by_name.keys():
+        return None
+    return Person(state.participant_id, [by_name[name] for name in sorted(names)], state, entry)

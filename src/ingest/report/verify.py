@@ -1,0 +1,117 @@
+"""The invariants that must hold after every run and every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pyarrow.parquet as pq
+
+from ingest._core.files import inside
+from ingest._core.study import NOBODY, Study
+from ingest.arrive.arrivals import open_arrivals
+from ingest.arrive.landing import Unit, units
+from ingest.lake.store import Manifest, manifests, parquet_path, participants, retire
+from ingest.mart.rebuild import mart_states
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An invariant that does not hold: its number, and where."""
+
+    invariant: str
+    where: str
+
+
+INVARIANTS = {
+    "I1": "every lake file a manifest names has the manifest's bytes",
+    "I2": "every warehouse row names a source file that a manifest holds, and the counts agree",
+    "I3": "one current main night per participant and night date",
+    "I4": "no night on or after a participant's withdrawal",
+    "I5": "landing is untouched: what was taken up still has the bytes it had",
+    "R": "for every export: read = kept + duplicate + ignored + quarantined",
+}
+
+
+def verify(study: Study) -> list[Broken]:
+    """Every invariant that does not hold; empty when all is well."""
+    held = {pid: manifests(study.lake, pid) for pid in participants(study.lake)}
+    found = [*_lake(study, held), *_counts(held), *_nights(study), *_landing(study)]
+    if study.warehouse.exists():
+        found += _warehouse(study, held)
+    return found
+
+
+def drop_damaged(study: Study) -> int:
+    """Take exports whose files are not as committed out of the lake, so that the next run decodes them again."""
+    damaged = [of for pid in participants(study.lake) for of in manifests(study.lake, pid)
+               if any(not _as_committed(study, table, of) for table in of.files)]  # fmt: skip
+    for of in damaged:
+        retire(study.lake, of)
+    return len(damaged)
+
+
+def _as_committed(study: Study, table: str, of: Manifest) -> bool:
+    path = parquet_path(study.lake, table, of.participant_id, of)
+    return path.exists() and sha256(path.read_bytes()).hexdigest() == of.files[table].sha256
+
+
+def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
+    for of_person in held.values():
+        for of in of_person:
+            for table in of.files:
+                if not _as_committed(study, table, of):
+                    yield Broken("I1", f"{table} of export {of.source_file_id[:12]}: bytes differ or are missing; "
+                                 "`ingest verify --repair` and run again")  # fmt: skip
+
+
+def _counts(held: dict[str, list[Manifest]]) -> Iterator[Broken]:
+    for of in (of for of_person in held.values() for of in of_person):
+        counts = of.counts
+        if counts and counts["read"] != sum(counts[k] for k in ("kept", "duplicate", "ignored", "quarantined")):
+            yield Broken("R", f"export {of.source_file_id[:12]}: {counts}")
+
+
+def _nights(study: Study) -> Iterator[Broken]:
+    for pid in sorted(mart_states(study.lake).keys() - {NOBODY}):
+        path = inside(study.lake, "night_source", f"participant_id={pid}", "part.parquet")
+        rows = pq.ParquetFile(path).read(["night_date", "role"]).to_pylist() if path.exists() else []
+        mains = [row["night_date"] for row in rows if row["role"] == "main"]
+        if len(set(mains)) < len(mains):
+            yield Broken("I3", f"participant {pid}: {len(mains) - len(set(mains))} night dates with two main nights")
+
+
+def _landing(study: Study) -> Iterator[Broken]:
+    with open_arrivals(study) as store:
+        for unit in units(study):
+            if isinstance(unit, Unit):
+                changed = [file for file in unit.files if store.differs(file)]
+                if changed:
+                    yield Broken("I5", f"{len(changed)} files of one landing folder have other bytes than when they "
+                                 "were taken up, though their times are the same")  # fmt: skip
+
+
+def _warehouse(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
+    from ingest.publish.query import opened
+
+    known = {(of.source_file_id, of.participant_id) for each in held.values() for of in each}
+    with opened(study.warehouse) as connection:
+        for table in ("sleep_session", "substance_use", "quarantine", "source_file"):
+            names = connection.execute(f"select distinct source_file_id, participant_id from {table}").fetchall()  # noqa: S608
+            strange = set(names) - known
+            if strange:
+                yield Broken("I2", f"{table}: rows of {len(strange)} exports that no manifest holds; run again")
+        rows = connection.execute(
+            "select f.source_file_id, f.quarantined, count(q.locator) from source_file f left join quarantine q on"
+            " q.source_file_id = f.source_file_id and q.participant_id = f.participant_id and q.record_kind in"
+            " ('sleep', 'score', 'substance_use') where f.quarantined is not null group by all having f.quarantined"
+            " <> count(q.locator)"
+        ).fetchall()
+        for sfid, counted, found in rows:
+            yield Broken("I2", f"export {sfid[:12]}: {counted} quarantined by its manifest, {found} rows")
+        late = connection.execute(
+            "select count(*) from night n join participant p using (participant_id) where n.night_date >= p.withdrew_on"
+        ).fetchone()
+        if late and late[0]:
+            yield Broken("I4", f"{late[0]} nights on or after the withdrawal of their participant")

@@ -1,0 +1,137 @@
+"""Bytes to columns: nothing is guessed, every row has its number and its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest._core.errors import Refused
+from ingest.decode.log._csv_reading import CHUNK, Sheet, header_of, read_sheet
+
+HEADER = b"a,b,c\n"
+BOUND = 1000
+
+
+def read(data: bytes, encoding: str = "utf-8", delimiter: str = ",") -> Sheet:
+    return read_sheet(data, encoding, delimiter, BOUND)
+
+
+def cells(sheet: Sheet) -> list[list[str]]:
+    return [list(row.values()) for row in sheet.cells.to_pylist()]
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\ue000"), max_size=6)
+TABLE = st.lists(st.tuples(TEXT, TEXT, TEXT), max_size=12)
+
+
+@given(table=TABLE, end=st.sampled_from(["\n", "\r\n", "\r"]), bom=st.booleans(), quoting=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_csv_writer_writes_is_read_back(
+    table: list[tuple[str, str, str]], end: str, bom: bool, quoting: bool
+) -> None:
+    text = io.StringIO(newline="")
+    # The writer leaves a bare \r unquoted unless it ends lines with it; every reader takes it for a line end.
+    many_lines = any("\r" in cell or "\n" in cell for row in table for cell in row)
+    style = csv.QUOTE_ALL if quoting or many_lines else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, lineterminator=end, quoting=style)
+    writer.writerow(["a", "b", "c"])
+    lines = []
+    for row in table:
+        written = text.getvalue()
+        lines.append(1 + written.replace("\r\n", "\n").replace("\r", "\n").count("\n"))
+        writer.writerow(row)
+    sheet = read((b"\xef\xbb\xbf" if bom else b"") + text.getvalue().encode())
+    assert cells(sheet) == [list(row) for row in table]
+    assert [sheet.line_of(row) for row in range(1, len(table) + 1)] == lines
+    assert sheet.bad == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "good", "bad"),
+    [
+        (b"1,2,3\n4,5\n6,7,8\n", [1, 3], [(2, 3, "field_count")]),
+        (b"1,2,3\n4,5,6,7\n6,7,8\n", [1, 3], [(2, 3, "field_count")]),
+        (b"1,2,3\n\n   \n4,5\n", [1], [(2, 5, "field_count")]),
+        (b'1,"x\ny",3\n4,5\n', [1], [(2, 4, "field_count")]),
+        (b"1,2\x00,3\n4,5,6\n", [2], [(1, 2, "nul_byte")]),
+        (b"1," + b"x" * (BOUND + 1) + b",3\n4,5,6\n", [2], [(1, 2, "field_too_long")]),
+        (b"1," + b"x" * (3 * CHUNK) + b",3\n4,5,6\n", [2], [(1, 2, "field_too_long")]),
+        (b'1,"2,3\n4,5,6\n7,8,9\n', [2, 3], [(1, 2, "unclosed_quote")]),
+        (b'1,2,"3\n4,5,6', [2], [(1, 2, "unclosed_quote")]),
+        (b'1,2,3\n4,5,"6', [1], [(2, 3, "unclosed_quote")]),
+        (b'1,"2,3\n4,5,6\nx,"y,z\n7,8,9\n', [2, 4], [(1, 2, "unclosed_quote"), (3, 4, "unclosed_quote")]),
+    ],
+)
+def test_a_bad_row_is_named_and_the_others_are_read(
+    rows: bytes, good: list[int], bad: list[tuple[int, int, str]]
+) -> None:
+    sheet = read(HEADER + rows)
+    assert sheet.rows.tolist() == good
+    assert [(each.row, sheet.line_of(each.row), each.reason) for each in sheet.bad] == bad
+    assert sheet.read == len(good) + len(bad)
+
+
+def test_a_quote_inside_a_cell_is_a_quote() -> None:
+    assert cells(read(HEADER + b'1,5" pipe,3\n4,x"y,6\n')) == [["1", '5" pipe', "3"], ["4", 'x"y', "6"]]
+
+
+def test_blank_lines_before_the_header_count_as_lines_only() -> None:
+    sheet = read(b"\n,,\n" + HEADER + b"1,2,3\n4,5\n")
+    assert sheet.header == ["a", "b", "c"]
+    assert [(each.row, sheet.line_of(each.row)) for each in sheet.bad] == [(2, 5)]
+
+
+@pytest.mark.parametrize("data", [HEADER, HEADER[:-1], HEADER + b"\n\n"])
+def test_a_header_alone_is_a_table_without_rows(data: bytes) -> None:
+    assert (read(data).read, read(data).header) == (0, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_without_any_text_there_is_no_table(data: bytes) -> None:
+    with pytest.raises(Refused, match="empty"):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "at"),
+    [
+        (b"a,\xe9,c\n1,2,3\n", "utf-8", 2),
+        (HEADER + b"1,\xe9,3\n", "utf-8", 8),
+        (b"\xef\xbb\xbf" + HEADER + b"1,\xe9,3\n", "utf-8", 11),
+        (HEADER + b"1,2,3\n" * 400_000 + b"1,\xff,3\n", "utf-8", 2_400_008),
+        (HEADER + b"1,\x81,3\n", "cp1252", 8),
+        ("a,b,c\n1,é,3\n".encode("utf-16")[:-1], "utf-16", 24),
+        ("a,b,c\n1,é,3\n".encode("utf-16"), "utf-8", 0),
+        (HEADER + b"1,2," + "é".encode()[:1], "utf-8", 10),
+    ],
+)
+def test_bytes_of_another_encoding_are_refused_with_their_place(data: bytes, encoding: str, at: int) -> None:
+    with pytest.raises(Refused, match="encoding") as refused:
+        read(data, encoding)
+    assert refused.value.detail.startswith(f"byte {at}:")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "gb18030"])
+def test_a_declared_encoding_is_read(encoding: str) -> None:
+    assert cells(read("a,b,c\n1,é,3\n".encode(encoding), encoding)) == [["1", "é", "3"]]
+
+
+def test_a_character_across_two_chunks_is_one_character() -> None:
+    data = HEADER + b"1," + b"x" * 900 + b",3\n"
+    filler = b"1,2,3\n" * ((CHUNK - len(data)) // 6)
+    rest = CHUNK - len(data) - len(filler)
+    text = data + filler + b"1," + b"y" * (rest - 3) + "é".encode() + b",3\n"
+    assert text[CHUNK - 1 : CHUNK + 1] == "é".encode()
+    assert cells(read(text, "utf-8"))[-1][1].endswith("é")
+    assert read(text.decode().encode("gb18030"), "gb18030").read == read(text).read
+
+
+def test_a_header_may_be_looked_at_in_any_encoding() -> None:
+    assert header_of("a, b ,é\n1".encode("utf-16"), "utf-8", ",") == ["a", "b", "é"]
+    assert header_of(b"\xef\xbb\xbfa;b\r\n1;2", "utf-8", ";") == ["a", "b"]
+    assert header_of(b"", "utf-8", ",") == []
+    assert header_of(b"\xff\xfe\x00", "utf-8", ",") != ["a"]
