@@ -66,12 +66,14 @@ def _again(study: Study, span: tuple[date, date], participant_id: str | None, so
         return
     with step("decoding exports", len(found)) as done:
         counts = load_batch(study, [arrival.token for arrival in found], done).counts()
-    yield "decoded again: " + ", ".join(f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused"))
+    yield "decoded again: " + ", ".join(
+        f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused")
+    )
     yield from _refreshed(study, step, [])
 
 
 def _refreshed(study: Study, step: Step, ids: list[str]) -> Iterator[str]:
-    rebuilt, published = refresh(study, step, iter(ids))
+    rebuilt, published = refresh(study, step, ids)
     yield f"rebuilt {len(set(rebuilt.participants) - {NOBODY})} participants, {rebuilt.nights} nights"
     yield f"published {len(set(published.published) - {NOBODY})} participants, {published.unchanged} unchanged"
 

@@ -48,15 +48,17 @@ def _study(context: typer.Context) -> Study:
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
-    """Make a study: settings with comments, an empty roster, a landing folder, a key."""
+    """Make a new study folder."""
     from ingest._core.new_study import make_study_folder
     from ingest._core.study import open_study
     from ingest.harmonise.identity import make_key
 
     make_study_folder(folder)
     make_key(open_study(folder))
-    typer.echo(f"A study stands in {folder}. Next: a row for each participant in roster.csv, their exports under\n"
-               f"landing/<participant_ref>/, then `ingest --study {folder} run`.")
+    typer.echo(
+        f"A study stands in {folder}. Next: a row for each participant in roster.csv, their exports under\n"
+        f"landing/<participant_ref>/, then `ingest --study {folder} run`."
+    )
 
 
 @app.command()
@@ -65,7 +67,7 @@ def demo(
     people: Annotated[int, typer.Option(min=1, max=500)] = 12,
     nights: Annotated[int, typer.Option(min=7, max=400)] = 120,
 ) -> None:
-    """Write a synthetic study and take it all the way, in this process."""
+    """Write a synthetic study and run it."""
     from ingest._core.study import open_study
     from ingest.demo.study import make_study
     from ingest.report.console import console, progress, show_status
@@ -78,13 +80,16 @@ def demo(
 
     _show_run(run_all(study, progress(out)))
     show_status(status(study), out)
-    typer.echo(f"What is in it, and what is wrong on purpose: {folder}/README.md\n"
-               f'Next: ingest --study {folder} query "SELECT * FROM night LIMIT 5"')
+    example = "SELECT * FROM night LIMIT 5"
+    typer.echo(
+        f"What is in it, and what is wrong on purpose: {folder}/README.md\n"
+        f'Next: ingest --study {folder} query "{example}"'
+    )
 
 
 @app.command()
 def run(context: typer.Context, strict: Strict = False) -> None:
-    """Take up what is new in landing, rebuild the nights it changes, publish."""
+    """Take up what is new, all the way."""
     from ingest.pipeline import run as run_all
     from ingest.report.console import console, progress
 
@@ -100,12 +105,15 @@ def run(context: typer.Context, strict: Strict = False) -> None:
 def _show_run(done: Run) -> None:
     counts = done.loaded.counts()
     waiting = f"; {done.unsettled} still changing, left for the next run" if done.unsettled else ""
+    waiting += f"; {done.waiting} wait for their row in roster.csv" if done.waiting else ""
     odd = f"; {done.not_files} links or pipes, never opened" if done.not_files else ""
     typer.echo(f"landing    {done.present} exports{waiting}{odd}")
     fates = ", ".join(f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused"))
     typer.echo(f"decoded    {counts['exports']} exports: {fates}")
-    typer.echo(f"records    {counts['read']:,} read = {counts['kept']:,} kept + {counts['duplicate']:,} duplicate"
-               f" + {counts['ignored_records']:,} ignored + {counts['quarantined']:,} quarantined")
+    typer.echo(
+        f"records    {counts['read']:,} read = {counts['kept']:,} kept + {counts['duplicate']:,} duplicate"
+        f" + {counts['ignored_records']:,} ignored + {counts['quarantined']:,} quarantined"
+    )
     people = [each for each in done.rebuilt.participants if not each.startswith("_")]
     names = f": {' '.join(people[:20])}{' ...' if len(people) > 20 else ''}" if people else ""
     typer.echo(f"rebuilt    {len(people)} participants, {done.rebuilt.nights:,} nights{names}")
@@ -118,7 +126,7 @@ def _show_run(done: Run) -> None:
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """Files, records, nights per participant, and what waits."""
+    """Files, records, nights, and what waits."""
     from ingest.report.console import console, show_status
     from ingest.report.status import status as read_status
 
@@ -197,7 +205,7 @@ def backfill(
     source: Annotated[str | None, typer.Option(help="Only this source (with --arrived).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:  # fmt: skip
-    """Decode again what arrived in an interval, or rebuild the nights that lie in it."""
+    """Do again what lies in an interval."""
     from ingest.backfill import backfill as do
     from ingest.report.console import console, progress
 
@@ -215,7 +223,7 @@ def backfill(
 def dictionary(
     format: Annotated[str, typer.Option("--format", "-f", help="md, csv, json or html.")] = "md",
 ) -> None:
-    """Every table and column: type, unit, definition, source."""
+    """Every table and column, with definitions."""
     from ingest._core.dictionary import render
 
     typer.echo(render(format), nl=False)

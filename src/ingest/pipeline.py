@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ class Run:
 
     present: int
     unsettled: int
+    waiting: int
     not_files: int
     loaded: LoadResult
     rebuilt: RebuildResult
@@ -34,14 +35,14 @@ def run(study: Study, step: Step) -> Run:
         found = plan(study, lambda _: looked())
     with step("decoding exports", len(found.wanted)) as done:
         loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
-    return Run(found.present, found.unsettled, found.not_files, loaded, *refresh(study, step))
+    return Run(found.present, found.unsettled, found.waiting, found.not_files, loaded, *refresh(study, step))
 
 
-def refresh(study: Study, step: Step, also: Iterator[str] = iter(())) -> tuple[RebuildResult, Published]:
+def refresh(study: Study, step: Step, also: Iterable[str] = ()) -> tuple[RebuildResult, Published]:
     """Rebuild the stale participants and those of `also`, then publish."""
     ids = sorted({*stale(study), *also})
     with step("building nights", len(ids)) as done:
         rebuilt = rebuild(study, ids, done)
-    with step("publishing", 0):
-        published = publish_study(study)
+    with step("publishing", 0) as done:
+        published = publish_study(study, lambda _done, _total: done())
     return rebuilt, published

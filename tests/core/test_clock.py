@@ -36,7 +36,9 @@ def test_local_to_utc_agrees_with_pep_495(name: str) -> None:
     @given(st.one_of(clocks, _near_change(name)))
     def agrees(local: datetime) -> None:
         first, second, kind = clock.zone(name).to_utc(np.array([clock.to_micros(local)]))
-        expected = [local.replace(tzinfo=clock._zone_info(name), fold=fold).astimezone(UTC) for fold in (0, 1)]
+        expected = [
+            local.replace(tzinfo=clock._zone_info(name), fold=fold).astimezone(UTC) for fold in (0, 1)
+        ]
         assert [clock.from_micros(first[0]), clock.from_micros(second[0])] == expected
         back = expected[0].astimezone(clock._zone_info(name)).replace(tzinfo=None)
         assert (kind[0] == -1) == (back != local)

@@ -29,7 +29,7 @@ def tzdata_version() -> str:
     """Version of the zone rules in use: always those of the tzdata package, never the machine's."""
     import tzdata
 
-    return tzdata.IANA_VERSION
+    return str(tzdata.IANA_VERSION)
 
 
 def zone_exists(name: str) -> bool:
@@ -43,7 +43,9 @@ def zone_exists(name: str) -> bool:
 
 def _zone_info(name: str) -> ZoneInfo:
     parts = name.split("/")
-    if not all(part and part.replace("_", "a").replace("-", "a").replace("+", "a").isalnum() for part in parts):
+    if not all(
+        part and part.replace("_", "a").replace("-", "a").replace("+", "a").isalnum() for part in parts
+    ):
         raise ValueError("no zone name")
     file = resources.files("tzdata.zoneinfo").joinpath(*parts)
     with file.open("rb") as stream:
@@ -136,4 +138,5 @@ def night_day(onset_local_us: Micros, anchor_hour: Micros | int = 12) -> NDArray
 
     The anchor hour is 12 (noon to noon) unless the roster says otherwise for a shift worker.
     """
-    return np.floor_divide(onset_local_us - np.asarray(anchor_hour, dtype=np.int64) * HOUR, DAY)
+    day: NDArray[np.int64] = np.floor_divide(onset_local_us - np.asarray(anchor_hour, dtype=np.int64) * HOUR, DAY)
+    return day

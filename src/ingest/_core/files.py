@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -74,12 +75,21 @@ def remove(path: Path) -> None:
 def copy_file(source: Path, target: Path) -> None:
     """Copy `source` to `target` (a reflink where the file system has it) and sync it."""
     try:
-        shutil.copyfile(source, target)
-        with target.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        with source.open("rb") as old, target.open("wb") as new:
+            _copy(old, new)
+            os.fsync(new.fileno())
     except OSError as error:
         target.unlink(missing_ok=True)
         raise _storage_error(error) from error
+
+
+def _copy(old: IO[bytes], new: IO[bytes]) -> None:
+    if not hasattr(os, "copy_file_range"):
+        shutil.copyfileobj(old, new, CHUNK_BYTES)
+        return
+    left = os.fstat(old.fileno()).st_size
+    while left and (count := os.copy_file_range(old.fileno(), new.fileno(), left)):
+        left -= count
 
 
 def sweep_temporary(folder: Path, before_timestamp: float) -> int:
@@ -90,7 +100,7 @@ def sweep_temporary(folder: Path, before_timestamp: float) -> int:
     return len(stale)
 
 
-def sha256_of(stream: IO[bytes]) -> str:
+def sha256_of(stream: BufferedReader) -> str:
     """SHA-256, hexadecimal, of the rest of a stream."""
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -120,6 +130,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 def _storage_error(error: OSError) -> Exception:
     if error.errno in _TRANSIENT:
-        return Transient(f"storage refused to write ({os.strerror(error.errno or 0)}); nothing was changed, "
-                         "run again when there is room")
+        return Transient(
+            f"storage refused to write ({os.strerror(error.errno or 0)}); nothing was changed, "
+            "run again when there is room"
+        )
     return error

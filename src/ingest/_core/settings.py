@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,7 +55,7 @@ class DoseBands(Strict):
     @field_validator("edges")
     @classmethod
     def _increasing(cls, edges: list[float]) -> list[float]:
-        if any(b <= a for a, b in zip(edges, edges[1:], strict=False)) or edges[0] < 0:
+        if any(b <= a for a, b in pairwise(edges)) or edges[0] < 0:
             raise ValueError("edges must be increasing and not negative")
         return edges
 
@@ -62,7 +63,9 @@ class DoseBands(Strict):
 class Exposure(Strict):
     """What was taken before the night (decided rules 5 to 8 of docs/glossary.md)."""
 
-    substances: list[Code] = Field(default=[], description="rows for each; empty: those the participant logged")
+    substances: list[Code] = Field(
+        default=[], description="rows for each; empty: those the participant logged"
+    )
     day_start_hour: int = Field(5, ge=0, le=12, description="an exposure day runs from this hour to the next")
     usual_nights: int = Field(14, ge=1, description="nights behind the median of the anchor `usual`")
     logged_by: Literal["substance", "any"] = Field(

@@ -45,16 +45,31 @@ class RosterEntry:
 
     def hash_part(self) -> str:
         """Hash of all that the marts take from this entry."""
-        return digest(repr((self.time_zone, self.enrolled_on, self.withdrew_on, self.arm, self.taper_start_on,
-                            self.day_anchor_hour, self.free_days)))
+        return digest(
+            repr(
+                (
+                    self.time_zone,
+                    self.enrolled_on,
+                    self.withdrew_on,
+                    self.arm,
+                    self.taper_start_on,
+                    self.day_anchor_hour,
+                    self.free_days,
+                )
+            )
+        )
 
 
 @dataclass(frozen=True)
 class Roster:
-    """The usable entries by ref, and a line for each entry that is not usable."""
+    """The usable entries by ref, a line for each row that is not usable, and the refs of those rows.
+
+    What such a participant handed in waits, and what stands of them stays, until the row is put right.
+    """
 
     entries: dict[str, RosterEntry]
     problems: list[str] = field(default_factory=list)
+    waiting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,9 @@ class Study:
 def open_study(root: Path) -> Study:
     """Read study.yaml and roster.csv; raises WrongUse where they cannot be used."""
     if not root.is_dir():
-        raise WrongUse(f"{root} is no folder; `ingest init DIR` makes a study, `--study DIR` says where it is")
+        raise WrongUse(
+            f"{root} is no folder; `ingest init DIR` makes a study, `--study DIR` says where it is"
+        )
     return Study(root, load_settings(root / "study.yaml"), load_roster(root / "roster.csv"))
 
 
@@ -106,8 +123,9 @@ def load_roster(path: Path) -> Roster:
             rows = list(csv.DictReader(stream))
             header = set(rows[0]) if rows else set()
     except FileNotFoundError as error:
-        raise WrongUse(f"{path.name} is missing; it needs the columns participant_ref,time_zone,enrolled_on"
-                       ) from error
+        raise WrongUse(
+            f"{path.name} is missing; it needs the columns participant_ref,time_zone,enrolled_on"
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise WrongUse(f"{path.name}: expected a comma-separated table in UTF-8; save it as such") from error
     missing = [column for column in _REQUIRED if rows and column not in header]
@@ -116,6 +134,7 @@ def load_roster(path: Path) -> Roster:
         raise WrongUse(f"{path.name}: {_header_problem(missing, unknown)}")
     entries: dict[str, RosterEntry] = {}
     problems = []
+    waiting = set()
     for number, row in enumerate(rows, start=2):
         try:
             entry = _entry(row)
@@ -124,7 +143,8 @@ def load_roster(path: Path) -> Roster:
             entries[entry.participant_ref] = entry
         except ValueError as error:
             problems.append(f"{path.name} line {number}: {error}")
-    return Roster(entries, problems)
+            waiting.add((row.get("participant_ref") or "").strip())
+    return Roster(entries, problems, frozenset(waiting - entries.keys()))
 
 
 def _header_problem(missing: list[str], unknown: set[str]) -> str:
@@ -144,8 +164,10 @@ def _entry(row: dict[str, str | None]) -> RosterEntry:
         raise ValueError(f"participant_ref {STUDY_LOGS} and {NOBODY} are taken; choose another")
     zone_name = cell.get("time_zone") or None
     if zone_name is not None and not zone_exists(zone_name):
-        raise ValueError(f"time_zone is no IANA zone like Europe/Oslo{_near_zone(zone_name)}; "
-                         "this participant's files wait until it is put right")
+        raise ValueError(
+            f"time_zone is no IANA zone like Europe/Oslo{_near_zone(zone_name)}; "
+            "this participant's files wait until it is put right"
+        )
     hour = cell.get("day_anchor_hour") or "12"
     if not hour.isdecimal() or int(hour) > 23:
         raise ValueError("day_anchor_hour must be an hour from 0 to 23")

@@ -36,7 +36,7 @@ class ArchiveMember:
 class Archive:
     """An opened zip. `members` are its files, by name; folders are left out."""
 
-    def __init__(self, file: zipfile.ZipFile, bounds: Bounds) -> None:
+    def __init__(self, file: zipfile.ZipFile, bounds: Bounds) -> None:  # noqa: TID251
         self._file = file
         self._bounds = bounds
         self._left = bounds.total_bytes
@@ -44,15 +44,18 @@ class Archive:
         _check_names(infos)
         self._infos = {info.filename: info for info in infos}
         self.members = tuple(
-            ArchiveMember(name, info.file_size, _packed_at(info)) for name, info in sorted(self._infos.items())
+            ArchiveMember(name, info.file_size, _packed_at(info))
+            for name, info in sorted(self._infos.items())
         )
 
     def open(self, name: str) -> IO[bytes]:
         """A stream of the member's bytes that raises Refused where it is damaged or passes a bound."""
         info = self._infos[name]
         if info.flag_bits & 0x1:
-            raise Refused("encrypted_member", "expected a plain zip, got a password-protected member; "
-                          "ask for an export without password")
+            raise Refused(
+                "encrypted_member",
+                "expected a plain zip, got a password-protected member; ask for an export without password",
+            )
         try:
             return io.BufferedReader(_Bounded(self, self._file.open(info), info))
         except _DAMAGE as error:
@@ -63,12 +66,18 @@ class Archive:
         self._left -= count
         packed = max(info.compress_size, 1)
         if so_far > self._bounds.member_bytes or self._left < 0:
-            raise Refused("too_big", f"more than bounds.member_bytes or bounds.total_bytes once unpacked "
-                          f"({self._bounds.member_bytes} and {self._bounds.total_bytes}); raise them in "
-                          "study.yaml if this is a true export")
+            raise Refused(
+                "too_big",
+                f"more than bounds.member_bytes or bounds.total_bytes once unpacked "
+                f"({self._bounds.member_bytes} and {self._bounds.total_bytes}); raise them in "
+                "study.yaml if this is a true export",
+            )
         if so_far > 1 << 20 and so_far / packed > self._bounds.ratio:
-            raise Refused("bomb", f"unpacks to more than {self._bounds.ratio} times its size "
-                          "(bounds.ratio); not a plausible export")
+            raise Refused(
+                "bomb",
+                f"unpacks to more than {self._bounds.ratio} times its size "
+                "(bounds.ratio); not a plausible export",
+            )
 
 
 class _Bounded(io.RawIOBase):
@@ -119,14 +128,18 @@ def _check_directory(stream: IO[bytes], bounds: Bounds) -> None:
     stream.seek(0)
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < 22:
-        raise Refused("cut_short", "expected a whole zip, got one without its directory at the end; "
-                      "copy or download it again")
+        raise Refused(
+            "cut_short",
+            "expected a whole zip, got one without its directory at the end; copy or download it again",
+        )
     entries: int = struct.unpack_from("<H", tail, at + 10)[0]
     directory_bytes: int = struct.unpack_from("<I", tail, at + 12)[0]
     if entries == 0xFFFF or tail.rfind(_END64_LOCATOR, 0, at) >= 0:
         at64 = tail.rfind(b"PK\x06\x06", 0, at)
         if at64 < 0 or at - at64 < 56:
-            raise Refused("cut_short", "the zip's 64-bit directory is not where it should be; download it again")
+            raise Refused(
+                "cut_short", "the zip's 64-bit directory is not where it should be; download it again"
+            )
         entries, directory_bytes = struct.unpack_from("<QQ", tail, at64 + 32)
     if entries > bounds.entries or directory_bytes > bounds.entries * 1024:
         raise Refused("too_many_members", f"{entries} members, at most {bounds.entries} (bounds.entries)")
@@ -138,12 +151,18 @@ def _check_names(infos: list[zipfile.ZipInfo]) -> None:
         name = info.orig_filename
         parts = name.split("/")
         unsafe = (
-            name.startswith("/") or "\\" in name or "\0" in name or ".." in parts
-            or (len(name) > 1 and name[1] == ":") or not name.isprintable()
+            name.startswith("/")
+            or "\\" in name
+            or "\0" in name
+            or ".." in parts
+            or (len(name) > 1 and name[1] == ":")
+            or not name.isprintable()
         )
         if unsafe:
-            raise Refused("unsafe_name", f"member {ordinal} has a name that leaves the archive or hides; "
-                          "not the export of a vendor")
+            raise Refused(
+                "unsafe_name",
+                f"member {ordinal} has a name that leaves the archive or hides; not the export of a vendor",
+            )
         if (info.external_attr >> 16) & _KIND_MASK == _LINK:
             raise Refused("link_member", f"member {ordinal} is a link; not the export of a vendor")
         if name.casefold() in seen:
@@ -161,5 +180,6 @@ def _packed_at(info: zipfile.ZipInfo) -> datetime | None:
 
 
 def _damaged(error: BaseException) -> Refused:
-    return Refused("damaged", f"the zip cannot be unpacked here ({type(error).__name__}); "
-                   "copy or download it again")
+    return Refused(
+        "damaged", f"the zip cannot be unpacked here ({type(error).__name__}); copy or download it again"
+    )

@@ -49,8 +49,8 @@ class Arrival:
 
 
 def token_of(source_file_id: str, folder: str, source: str) -> str:
-    """Opaque id of an export for batches and logs: 32 hexadecimal digits."""
-    return digest("arrival", source_file_id, folder, source)[:32]
+    """Opaque id of an export for batches and logs: 16 hexadecimal digits."""
+    return digest("arrival", source_file_id, folder, source)[:16]
 
 
 class Arrivals:
@@ -76,8 +76,9 @@ class Arrivals:
         if not file.unchanged():
             raise Transient("a landing file changed while it was read; it is taken up by the next run")
         with self._db:
-            self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)",
-                             (path, *key, value))
+            self._db.execute(
+                "insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value)
+            )
         return value
 
     def differs(self, file: LandedFile) -> bool:
@@ -87,7 +88,7 @@ class Arrivals:
         if row is None or row[:4] != (file.size, file.mtime_ns, file.ctime_ns, file.inode):
             return False
         with os.fdopen(os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-            return sha256_of(stream) != row[4]
+            return sha256_of(stream) != str(row[4])
 
     def _below_root(self, path: Path) -> str:
         # Relative, so that a study may be moved or mounted elsewhere.
@@ -101,8 +102,10 @@ class Arrivals:
 
     def claims(self, unit_id: str, folder: str, claimed_with: str) -> list[str] | None:
         """Tokens of the exports the unit was split into with these decoders and settings; None if unknown."""
-        row = self._db.execute("select claimed_with, exports from unit_claims where unit_id = ? and folder = ?",
-                               (unit_id, folder)).fetchone()
+        row = self._db.execute(
+            "select claimed_with, exports from unit_claims where unit_id = ? and folder = ?",
+            (unit_id, folder),
+        ).fetchone()
         return json.loads(row[1]) if row and row[0] == claimed_with else None
 
     def remember(self, unit_id: str, folder: str, claimed_with: str, found: list[Arrival]) -> None:
@@ -113,12 +116,23 @@ class Arrivals:
                     "insert into arrival values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) on conflict(token) do update set"
                     " unit_path = excluded.unit_path, unit_id = excluded.unit_id, claim = excluded.claim,"
                     " present = 1",
-                    (arrival.token, arrival.source_file_id, arrival.folder, arrival.source,
-                     self._below_root(arrival.unit_path), unit_id, json.dumps(arrival.claim), arrival.bytes,
-                     arrival.arrived_at.isoformat(), arrival.exported_at.isoformat()),
+                    (
+                        arrival.token,
+                        arrival.source_file_id,
+                        arrival.folder,
+                        arrival.source,
+                        self._below_root(arrival.unit_path),
+                        unit_id,
+                        json.dumps(arrival.claim),
+                        arrival.bytes,
+                        arrival.arrived_at.isoformat(),
+                        arrival.exported_at.isoformat(),
+                    ),
                 )
-            self._db.execute("insert or replace into unit_claims values (?, ?, ?, ?)",
-                             (unit_id, folder, claimed_with, json.dumps([a.token for a in found])))
+            self._db.execute(
+                "insert or replace into unit_claims values (?, ?, ?, ?)",
+                (unit_id, folder, claimed_with, json.dumps([a.token for a in found])),
+            )
 
     def mark_present(self, tokens: set[str]) -> None:
         """Note which exports stand in landing now."""
@@ -128,7 +142,9 @@ class Arrivals:
 
     def present_ids(self, folder: str) -> set[str]:
         """source_file_ids that stand in landing under a folder, as of the last look."""
-        rows = self._db.execute("select source_file_id from arrival where folder = ? and present = 1", (folder,))
+        rows = self._db.execute(
+            "select source_file_id from arrival where folder = ? and present = 1", (folder,)
+        )
         return {row[0] for row in rows}
 
     def get(self, token: str) -> Arrival | None:
@@ -146,10 +162,22 @@ class Arrivals:
     def _select(self, clause: str, values: tuple[str, ...]) -> Iterator[Arrival]:
         rows = self._db.execute(
             "select token, source_file_id, folder, source, unit_path, unit_id, claim, bytes, arrived_at,"  # noqa: S608
-            f" exported_at from arrival {clause}", values)
+            f" exported_at from arrival {clause}",
+            values,
+        )
         for row in rows:
-            yield Arrival(row[0], row[1], row[2], row[3], self._root / row[4], row[5], json.loads(row[6]), row[7],
-                          datetime.fromisoformat(row[8]), datetime.fromisoformat(row[9]))
+            yield Arrival(
+                row[0],
+                row[1],
+                row[2],
+                row[3],
+                self._root / row[4],
+                row[5],
+                json.loads(row[6]),
+                row[7],
+                datetime.fromisoformat(row[8]),
+                datetime.fromisoformat(row[9]),
+            )
 
 
 def files_id(hashes: dict[str, str]) -> str:

@@ -33,7 +33,11 @@ class LandedFile:
         except FileNotFoundError:
             return False
         return (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == (
-            self.size, self.mtime_ns, self.ctime_ns, self.inode)
+            self.size,
+            self.mtime_ns,
+            self.ctime_ns,
+            self.inode,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,14 @@ def _units_of(folder: str, top: Path) -> Iterator[Unit | NotAFile]:
             yield NotAFile(folder, path)
             continue
         unit_path = _unit_path(top, path)
-        file = LandedFile(path.relative_to(unit_path).as_posix(), path, info.st_size, info.st_mtime_ns,
-                          info.st_ctime_ns, info.st_ino)
+        file = LandedFile(
+            path.relative_to(unit_path).as_posix(),
+            path,
+            info.st_size,
+            info.st_mtime_ns,
+            info.st_ctime_ns,
+            info.st_ino,
+        )
         if _starts_as_archive(path):
             yield Unit(folder, path, (file,), archived=True)
         else:

@@ -76,8 +76,11 @@ def _claim(file: File, settings: Settings) -> tuple[str, str]:
     if file.size == 0:
         raise Refused("empty_file", "expected data, got a file of 0 bytes; copy or export it again")
     known = ", ".join(each.source for each in decoders())
-    nobody = Refused("no_decoder", f"no decoder recognises this file (there are: {known}); see docs/formats.md, "
-                     "or map it under `logs:` in study.yaml if it is a log")
+    nobody = Refused(
+        "no_decoder",
+        f"no decoder recognises this file (there are: {known}); see docs/formats.md, "
+        "or map it under `logs:` in study.yaml if it is a log",
+    )
     if PurePosixPath(file.name).suffix.lower() not in _READABLE:
         raise nobody
     found = claims(Head(file.name, file.size, lambda: _start(file)), settings)
@@ -95,8 +98,10 @@ def _start(file: File) -> bytes:
 
 def _one_archive(taken: dict[str, Claimed], foreign: list[Claimed], other: Counter[str]) -> list[Claimed]:
     if not taken:
-        problem = Refused("no_decoder", f"no decoder recognises a file in this archive ({len(foreign)} files); "
-                          "see docs/formats.md")
+        problem = Refused(
+            "no_decoder",
+            f"no decoder recognises a file in this archive ({len(foreign)} files); see docs/formats.md",
+        )
         only = [each.refused[0][1] for each in foreign]
         return [Claimed(UNKNOWN, refused=[(0, only[0] if len(only) == 1 else problem)])]
     first = min(taken.values(), key=lambda claimed: claimed.source)

@@ -25,7 +25,7 @@ _PIECES = (
     "drop|spray|puff|cigarette|cigar|joint|bag|cup|mug|glass|glasse|can|bottle|shot|beer|drink|serving|"
     "portion|dose|unit|std drink|standard drink"
 )
-_SPOONS = "tsp|teaspoon|tbsp|tablespoon|spoon|scoop|handful"
+_SPOONS = "tsp|teaspoon|tbsp|tablespoon|spoon|scoop"
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _STRENGTH = rf"{_NUMBER} ?(g|mg|ug|mcg)"
 _VOLUME = rf"({'|'.join(_ML)})"

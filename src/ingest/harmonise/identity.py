@@ -27,8 +27,10 @@ def make_key(study: Study) -> None:
     if path.exists():
         return
     if any(study.lake.glob("_manifest/participant_id=p*")):
-        raise Terminal("identity/key is missing but the lake holds participants made with it; restore it from "
-                       "your backup, or remove lake/ and the warehouse to begin anew")
+        raise Terminal(
+            "identity/key is missing but the lake holds participants made with it; restore it from "
+            "your backup, or remove lake/ and the warehouse to begin anew"
+        )
     study.identity.mkdir(mode=0o700, parents=True, exist_ok=True)
     tmp = study.identity / f"{TMP_PREFIX}key-{os.getpid()}"
     write_bytes(tmp, os.urandom(_KEY_BYTES).hex().encode() + b"\n", 0o600)
@@ -49,6 +51,12 @@ def people(study: Study) -> dict[str, Person]:
         zone_name, basis = study.zone_of(entry)
         found[ref] = Person(participant_id(key, ref), ref, zone_name, basis)
     return found
+
+
+def waiting_ids(study: Study) -> set[str]:
+    """participant_ids of roster rows that cannot be used as they stand."""
+    key = _key(study.identity / "key")
+    return {participant_id(key, ref) for ref in study.roster.waiting}
 
 
 def entries_by_id(study: Study) -> dict[str, RosterEntry]:
@@ -88,7 +96,9 @@ def _key(path: Path) -> bytes:
     try:
         key = bytes.fromhex(path.read_text().strip())
     except FileNotFoundError as error:
-        raise Terminal("identity/key is missing; `ingest run` makes one in a new study, else restore it") from error
+        raise Terminal(
+            "identity/key is missing; `ingest run` makes one in a new study, else restore it"
+        ) from error
     except ValueError as error:
         raise Terminal("identity/key is damaged; restore it from your backup") from error
     if len(key) != _KEY_BYTES:

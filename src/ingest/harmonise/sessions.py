@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ingest._core import clock
 from ingest._core.clock import SECOND, Micros
 from ingest._core.contract import to_contract
+from ingest.decode.intervals import SPAN
 from ingest.decode.model import Decoded, ExportFacts, Tally
 from ingest.harmonise.checks import RULES, Facts
 from ingest.harmonise.person import Person
@@ -173,7 +174,9 @@ class _Stages:
     def to_lake(self, ids: list[str], start: Micros, participant_id: str, source_file_id: str) -> pa.Table:
         """Rows of `sleep_stage`, by session start and stretch start."""
         at = start[self.session]
-        order = np.lexsort((self.start, self.session, at))
+        rank = np.empty(len(start), dtype=np.int64)
+        rank[np.argsort(start, kind="stable")] = np.arange(len(start))
+        order = np.argsort(rank[self.session] * SPAN + self.start, kind="stable")
         n = len(order)
         session = pa.DictionaryArray.from_arrays(self.session[order], pa.array(ids, pa.string()))
         stage = pa.DictionaryArray.from_arrays(self.code[order], pa.array(self.names, pa.string()))
@@ -188,7 +191,7 @@ class _Stages:
 
     def content(self, n: int) -> list[bytes]:
         """The stretches of each session as bytes, for hashing."""
-        order = np.lexsort((self.start, self.session))
+        order = np.argsort(self.session * SPAN + self.start, kind="stable")
         rows = np.column_stack([self.start[order], self.end[order], self.code[order]])
         edges = np.searchsorted(self.session[order], np.arange(n + 1)) * rows.itemsize * 3
         data = memoryview(np.ascontiguousarray(rows)).cast("B") if len(rows) else memoryview(b"")

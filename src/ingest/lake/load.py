@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,7 +35,6 @@ from ingest.lake.plan import (
     is_misfiled,
     owner_of,
     plan,
-    refused_as_unknown,
 )
 from ingest.lake.store import Manifest, commit, manifest, manifests, participants, retire, to_parquet
 
@@ -73,7 +74,9 @@ def plan_batches(study: Study) -> list[list[str]]:
     return plan(study).batches(study.settings.batch_bytes)
 
 
-def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
+def load_batch(
+    study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None
+) -> LoadResult:
     """Decode the exports and commit them to the lake; one that cannot be read is refused, the others go on."""
     result = LoadResult()
     known = people(study)
@@ -92,14 +95,19 @@ def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None]
     return result
 
 
-def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult) -> None:
+def _load(
+    study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult
+) -> None:
     facts = ExportFacts(arrival.source_file_id, arrival.source, arrival.arrived_at, arrival.exported_at)
     rows: Rows = {}
     decoded, reason = None, None
     try:
         if arrival.folder not in known and arrival.folder != STUDY_LOGS:
-            raise Refused(UNKNOWN_PARTICIPANT, "the folder's name is no usable participant_ref of roster.csv; add "
-                          "or correct the row, or rename the folder, and run again")
+            raise Refused(
+                UNKNOWN_PARTICIPANT,
+                "the folder's name is no usable participant_ref of roster.csv; add "
+                "or correct the row, or rename the folder, and run again",
+            )
         with _faults_refuse(arrival):
             decoded = _decode(study, arrival, store)
             if decoded is None:
@@ -107,8 +115,11 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
                 return
             rows = _harmonise(decoded, facts, arrival.folder, known)
         if decoded.tally.kept and is_misfiled(study, arrival, known, store):
-            raise Refused("misfiled", "another participant handed in the same bytes before; held back for review: "
-                          "move it, or list its source_file_id under allow_shared in study.yaml")
+            raise Refused(
+                "misfiled",
+                "another participant handed in the same bytes before; held back for review: "
+                "move it, or list its source_file_id under allow_shared in study.yaml",
+            )
     except Refused as refused:
         decoded, rows, reason = None, {}, refused
     tally = decoded.tally if decoded else Tally()
@@ -131,9 +142,15 @@ def _faults_refuse(arrival: Arrival) -> Iterator[None]:
     try:
         yield
     except _DECODER_FAULTS as fault:
-        log.exception("decoder %s failed on export %s", arrival.source, arrival.source_file_id[:12])
-        raise Refused("decoder_failed", f"the decoder {arrival.source} met something it does not know "
-                      f"({type(fault).__name__}); please report it with the decoder's version") from fault
+        # The message may quote the file; the type and the place in our code do not.
+        place = traceback.extract_tb(fault.__traceback__)[-1]
+        log.error("decoder %s failed on export %s: %s at %s:%d", arrival.source, arrival.source_file_id[:12],
+                  type(fault).__name__, Path(place.filename).name, place.lineno)  # fmt: skip
+        raise Refused(
+            "decoder_failed",
+            f"the decoder {arrival.source} met something it does not know "
+            f"({type(fault).__name__}); please report it with the decoder's version",
+        ) from None
 
 
 def _decode(study: Study, arrival: Arrival, store: Arrivals) -> Decoded | None:
@@ -230,7 +247,9 @@ def _covers(rows: dict[str, pa.Table]) -> list[str] | None:
     sessions, uses = rows.get("sleep_session"), rows.get("substance_use")
     if sessions is not None and len(sessions):
         for name in ("start_utc", "end_utc"):
-            for instant, offset in zip(sessions[name].to_pylist(), sessions["utc_offset_min"].to_pylist(), strict=True):
+            for instant, offset in zip(
+                sessions[name].to_pylist(), sessions["utc_offset_min"].to_pylist(), strict=True
+            ):
                 days.append((instant + timedelta(minutes=offset or 0)).date().isoformat())
     if uses is not None and len(uses):
         days += [day.isoformat() for day in uses["local_date"].to_pylist()]
@@ -253,7 +272,7 @@ def _quarantine(tally: Tally, facts: ExportFacts, owner: str) -> pa.Table:
 
 
 def _retire_replaced(study: Study, folder: str, known: dict[str, Person], store: Arrivals) -> None:
-    """Take out exports that a grown folder's newer export holds whole, and refusals that were put right."""
+    """Take out exports that a grown folder's newer export holds whole."""
     present = store.present_ids(folder)
     owner = known[folder].participant_id if folder in known else NOBODY
     held = manifests(study.lake, owner)
@@ -262,8 +281,3 @@ def _retire_replaced(study: Study, folder: str, known: dict[str, Person], store:
             old.source == new.source and set(old.members) < set(new.members) for new in held
         ):
             retire(study.lake, old)
-    if folder in known:
-        for sfid in present:
-            waiting = manifest(study.lake, NOBODY, sfid)
-            if waiting is not None and refused_as_unknown(waiting):
-                retire(study.lake, waiting)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from ingest._core import clock
 from ingest._core.errors import Refused, Transient
@@ -18,7 +19,8 @@ from ingest.decode.claim import UNKNOWN, Claimed, File, sort_out
 from ingest.decode.registry import decoder, decoders
 from ingest.harmonise.identity import make_key, people, write_links
 from ingest.harmonise.person import Person
-from ingest.lake.store import Manifest, manifest
+from ingest.harmonise.substances import registry_digest
+from ingest.lake.store import manifest, manifests, retire
 
 LAYOUT = "1"
 UNKNOWN_PARTICIPANT = "unknown_participant"
@@ -32,6 +34,7 @@ class Plan:
     wanted: list[Arrival] = field(default_factory=list)
     present: int = 0
     unsettled: int = 0
+    waiting: int = 0
     not_files: int = 0
 
     def batches(self, batch_bytes: int, most: int = 1000) -> list[list[str]]:
@@ -48,7 +51,7 @@ class Plan:
             room -= each.bytes
         if len(found) > most:
             step = -(-len(found) // most)
-            found = [sum(found[i : i + step], []) for i in range(0, len(found), step)]
+            found = [list(chain(*found[i : i + step])) for i in range(0, len(found), step)]
         return found
 
 
@@ -69,6 +72,8 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
             progress(count)
             if isinstance(unit, NotAFile):
                 result.not_files += 1
+            elif unit.folder in study.roster.waiting:
+                result.waiting += 1
             elif not unit.settled(now.timestamp(), study.settings.quiet_seconds):
                 result.unsettled += 1
             else:
@@ -78,11 +83,20 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
                     # It changed or went while it was read; the next look takes it up.
                     result.unsettled += 1
         store.mark_present(tokens)
+        _retire_put_right(study, store, tokens, known)
         result.present = len(tokens)
         for arrival in store.all():
             if arrival.token in tokens and needs_decoding(study, arrival, known, store):
                 result.wanted.append(arrival)
     return result
+
+
+def _retire_put_right(study: Study, store: Arrivals, present: set[str], known: dict[str, Person]) -> None:
+    """Take out refusals of unknown folders that the roster knows by now, or that left landing."""
+    for held in manifests(study.lake, NOBODY):
+        arrivals = [a for a in store.of_file(held.source_file_id) if a.token in present]
+        if held.reason == UNKNOWN_PARTICIPANT and all(a.folder in known for a in arrivals):
+            retire(study.lake, held)
 
 
 def needs_decoding(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> bool:
@@ -114,14 +128,18 @@ def is_misfiled(study: Study, arrival: Arrival, known: dict[str, Person], store:
     """True if another participant handed in the same bytes before."""
     if arrival.source_file_id in study.settings.allow_shared:
         return False
-    others = [o for o in store.of_file(arrival.source_file_id) if o.folder != arrival.folder and o.folder in known]
+    others = [
+        o for o in store.of_file(arrival.source_file_id) if o.folder != arrival.folder and o.folder in known
+    ]
     return any((o.arrived_at, o.folder) < (arrival.arrived_at, arrival.folder) for o in others)
 
 
 def _version(study: Study, source: str) -> str:
     if source == UNKNOWN:
         return _claimed_with(study)
-    return digest(decoder(source).version, decoder(source).settings_part(study.settings))
+    own = decoder(source)
+    substances = registry_digest() if own.kind == "log" else ""
+    return digest(own.version, own.settings_part(study.settings), substances)
 
 
 def _claimed_with(study: Study) -> str:
@@ -189,7 +207,3 @@ def files_of(study: Study, unit: Unit) -> Iterator[tuple[list[File], datetime | 
         times = [m.packed_at for m in archive.members if m.packed_at]
         yield files, max(times, default=None)
 
-
-def refused_as_unknown(held: Manifest) -> bool:
-    """True for an export that was refused only because its folder was not in the roster."""
-    return held.reason == UNKNOWN_PARTICIPANT

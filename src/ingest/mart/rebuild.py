@@ -15,13 +15,13 @@ from ingest._core.contract import MART, arrow_schema, tables
 from ingest._core.files import digest, inside, remove, write_bytes
 from ingest._core.study import NOBODY, RosterEntry, Study
 from ingest.decode.registry import decoders
-from ingest.harmonise.identity import entries_by_id
+from ingest.harmonise.identity import entries_by_id, waiting_ids
 from ingest.harmonise.substances import class_and_unit
 from ingest.lake.store import Manifest, manifests, participants, read_all, write_part
 from ingest.mart.participant import DEFINITIONS_VERSION, build
 from ingest.mart.person import PersonSettings
 
-GROUP_SIZE = 20
+GROUP_SIZE = 200
 
 
 class MartState(msgspec.Struct, frozen=True):
@@ -61,11 +61,15 @@ def stale(study: Study) -> list[str]:
     """
     entries = entries_by_id(study)
     held = mart_states(study.lake)
-    for participant_id in sorted(held.keys() - entries.keys() - {NOBODY}):
+    for participant_id in sorted(held.keys() - entries.keys() - waiting_ids(study) - {NOBODY}):
         remove(inside(study.lake, "_mart", f"{participant_id}.json"))
     wanted = {*entries, *({NOBODY} & set(participants(study.lake)))}
-    return [pid for pid in sorted(wanted) if pid not in held
-            or held[pid].mart_hash != _state(study, pid, entries.get(pid), manifests(study.lake, pid)).mart_hash]
+    return [
+        pid
+        for pid in sorted(wanted)
+        if pid not in held
+        or held[pid].mart_hash != _state(study, pid, entries.get(pid), manifests(study.lake, pid)).mart_hash
+    ]
 
 
 def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
@@ -74,9 +78,7 @@ def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
     return [found[i : i + size] for i in range(0, len(found), size)]
 
 
-def rebuild(
-    study: Study, ids: Iterable[str], progress: Callable[[], None] = lambda: None
-) -> RebuildResult:
+def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lambda: None) -> RebuildResult:
     """Build and commit the marts of the participants, one after the other; memory holds one at a time."""
     entries = entries_by_id(study)
     result = RebuildResult([])

@@ -17,7 +17,8 @@ def use_versions(uses: pa.Table) -> pa.Table:
 
     `uses` holds rows of the lake's table substance_use. Rows of one use_id with the same content_hash are
     copies: the one with the smallest (exported_at, source_file_id) is the version, the others have no row.
-    Among versions that differ the one with the greatest (exported_at, source_file_id) is current.
+    Among versions that differ the one whose newest copy has the greatest (exported_at, source_file_id) is
+    current.
     """
     rows, current = _versions(uses)
     names = ["use_id", "participant_id", "source_file_id"]
@@ -34,11 +35,14 @@ def current_uses(uses: pa.Table) -> pa.Table:
 
 
 def _versions(uses: pa.Table) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Row numbers of the versions, ordered by use_id and age, and which of them are current."""
-    order = pc.sort_indices(uses, sort_keys=[_ORDER[0], ("content_hash", "ascending"), *_ORDER[1:]])
+    """Row numbers of the versions, ordered by use_id and by the newest copy, and which of them are current."""
+    keys = [_ORDER[0], ("content_hash", "ascending"), *_ORDER[1:]]
+    order = pc.sort_indices(uses, sort_keys=keys)
     first = _differs(uses["use_id"], order) | _differs(uses["content_hash"], order)
-    kept = order.filter(pa.array(first))
-    by_age = pc.sort_indices(uses.select([name for name, _ in _ORDER]).take(kept), sort_keys=[*_ORDER])
+    last = np.append(first[1:], True)[: len(first)]
+    kept, newest = order.filter(pa.array(first)), order.filter(pa.array(last))
+    # A report that returned to what it said before counts as new as its newest copy.
+    by_age = pc.sort_indices(uses.select([name for name, _ in _ORDER]).take(newest), sort_keys=[*_ORDER])
     kept = kept.take(by_age)
     begins = _differs(uses["use_id"], kept)
     return kept, np.append(begins[1:], True)[: len(kept)]

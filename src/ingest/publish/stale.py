@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from ingest._core.study import RosterEntry, Study
+from ingest._core.study import NOBODY, RosterEntry, Study
 from ingest.lake.store import manifests, participants
 from ingest.mart.rebuild import MartState, mart_states
 from ingest.publish.database import OLD, attach_old, session, wal
@@ -77,14 +77,13 @@ def plan(study: Study, people: Mapping[str, RosterEntry], has: Held) -> Plan:
             stale.append(person)
     touched = {person.participant_id for person in stale} | {*removed, *waiting}
     stale.sort(key=lambda person: person.participant_id)
-    return Plan(stale, removed, waiting, len(present - touched))
+    return Plan(stale, removed, waiting, len(present - touched - {NOBODY}))
 
 
 def _as_marts_know(study: Study, state: MartState, entry: RosterEntry | None) -> Person | None:
     """The participant with the manifests the marts were built from; None where the lake has others by now."""
     by_name = {
-        f"{each.source_file_id}.{each.inputs_hash}": each
-        for each in manifests(study.lake, state.participant_id)
+        f"{each.source_file_id}.{each.inputs_hash}": each for each in manifests(study.lake, state.participant_id)
     }
     # The status, which stands last in a name, goes with the rest.
     names = ["{}.{}".format(*name.split(".")) for name in state.manifests]

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from ingest._core.clock import DAY, MINUTE, SECOND
 from ingest._core.errors import Refused
 from ingest._core.settings import Settings
-from ingest.decode.intervals import Clocks, Stretches, overlay, parse_clocks
+from ingest.decode.intervals import Clocks, Ints, Stretches, overlay, parse_clocks
 from ingest.decode.model import (
     IGNORED,
     Decoded,
@@ -35,6 +36,7 @@ from ingest.decode.model import (
 
 STAGES = ("awake", "light", "deep", "rem", "asleep", "unknown")
 _UNKNOWN = 5
+_STRANGE = -1
 _LONGEST_US = 4 * DAY
 # Fitbit counts restless minutes in minutesAwake, so a restless minute is awake here as well.
 LEVELS = {
@@ -68,7 +70,7 @@ class Summary(msgspec.Struct, gc=False):
     minutes: float | None = None
 
 
-class Levels(msgspec.Struct):
+class Levels(msgspec.Struct, gc=False):
     """Stretches in order, and short wakes that lie over them."""
 
     data: list[Segment] = []
@@ -79,7 +81,7 @@ class Levels(msgspec.Struct):
 _NO_LEVELS = Levels()
 
 
-class Log(msgspec.Struct):
+class Log(msgspec.Struct, gc=False):
     """One sleep record, in the vendor's names; only what is used here."""
 
     logId: int | str  # noqa: N815
@@ -176,13 +178,13 @@ class Fitbit:
         if orphans:
             tally.classes["sleep scores without a log"] += len(orphans)
         start, end = _session_clocks(found)
-        segments, problems = _segments(found, start)
+        segments, problems, strange = _segments(found, start)
         problems |= {i: "startTime and endTime (or duration)" for i in np.flatnonzero(np.isnat(start) | np.isnat(end))}
         for i, expected in sorted(problems.items()):
             tally.refuse("sleep", found[i].locator, "impossible_time",
                          f"expected {expected} like 2026-03-01T22:10:30.000, got no such time; the other "
                          "records are read")
-        unknown = _report_unknown_labels(found, problems, tally)
+        unknown = _report_unknown_labels(found, strange, problems, tally)
         kept = np.array([i not in problems for i in range(len(found))], dtype=bool)
         sessions = _sessions(found, scores, start, end, unknown).filter(pa.array(kept))
         return Decoded("takeout or web api json", tally, sessions, _stages(segments, kept))
@@ -302,48 +304,56 @@ def _session_clocks(found: list[Found]) -> tuple[Clocks, Clocks]:
     return start, end
 
 
-def _segments(found: list[Found], start: Clocks) -> tuple[Stretches, dict[int, str]]:
-    """Stretches with codes of STAGES, group = position in `found`; and what is wrong, by position."""
+def _segments(found: list[Found], start: Clocks) -> tuple[Stretches, dict[int, str], Ints]:
+    """Stretches with codes of STAGES, group = position in `found`; what is wrong, by position; and how many
+    labels of each record are not known.
+    """
     levels = [each.log.levels or _NO_LEVELS for each in found]
-    base, bad = _stretches([each.data for each in levels], start)
-    short, bad_short = _stretches([each.shortData for each in levels], start)
-    minutes = _minutes(found)
-    return overlay(Stretches.joined([base, minutes]), short), bad | bad_short
+    base, bad, strange = _stretches([each.data for each in levels], start)
+    short, bad_short, strange_short = _stretches([each.shortData for each in levels], start)
+    minutes, strange_minutes = _minutes(found)
+    return (overlay(Stretches.joined([base, minutes]), short), bad | bad_short,
+            strange + strange_short + strange_minutes)
 
 
-def _stretches(data: list[list[Segment]], start: Clocks) -> tuple[Stretches, dict[int, str]]:
+def _stretches(data: list[list[Segment]], start: Clocks) -> tuple[Stretches, dict[int, str], Ints]:
     group = np.repeat(np.arange(len(data)), [len(segments) for segments in data])
-    clocks = parse_clocks([segment.dateTime for segments in data for segment in segments])
-    seconds = np.array([segment.seconds for segments in data for segment in segments], dtype=np.int64)
-    names = pa.array([segment.level for segments in data for segment in segments], pa.string()).dictionary_encode()
-    codes = np.array([LEVELS.get(name, _UNKNOWN) for name in names.dictionary.to_pylist()], dtype=np.int64)
+    flat = list(chain.from_iterable(data))
+    clocks = parse_clocks([segment.dateTime for segment in flat])
+    seconds = np.array([segment.seconds for segment in flat], dtype=np.int64)
+    code = _codes([segment.level for segment in flat])
+    strange = np.bincount(group[code == _STRANGE], minlength=len(data))
     begin = (clocks - start[group]).astype(np.int64)
     wrong = np.isnat(clocks) | (seconds < 0) | (begin < 0) | (begin + seconds * SECOND >= _LONGEST_US)
     problems = {int(i): "every segment's dateTime and seconds within its log" for i in np.unique(group[wrong])
                 if not np.isnat(start[i])}
-    code = codes[names.indices.to_numpy()] if len(codes) else np.empty(0, dtype=np.int64)
-    return Stretches(group, begin, begin + seconds * SECOND, code).take(~wrong), problems
+    stretches = Stretches(group, begin, begin + seconds * SECOND, np.where(code == _STRANGE, _UNKNOWN, code))
+    return stretches.take(~wrong), problems, strange
 
 
-def _minutes(found: list[Found]) -> Stretches:
-    """API v1: one value a minute from the log's start, without dates."""
+def _codes(levels: list[str]) -> Ints:
+    """Codes of STAGES, _STRANGE for a word that is none of LEVELS."""
+    words = pa.array(levels, pa.string()).dictionary_encode()
+    codes = np.array([LEVELS.get(word, _STRANGE) for word in words.dictionary.to_pylist()], dtype=np.int64)
+    return codes[words.indices.to_numpy()]
+
+
+def _minutes(found: list[Found]) -> tuple[Stretches, Ints]:
+    """API v1: one value a minute from the log's start, without dates; and how many values are not known."""
+    strange = np.array([sum(value.value not in MINUTE_VALUES for value in each.log.minuteData) for each in found],
+                       dtype=np.int64)  # fmt: skip
     rows = [(i, minute, LEVELS.get(MINUTE_VALUES.get(value.value, ""), _UNKNOWN))
             for i, each in enumerate(found) if each.log.levels is None
             for minute, value in enumerate(each.log.minuteData)]
     group, minute, code = np.array(rows, dtype=np.int64).reshape(-1, 3).T
-    return Stretches(group, minute * MINUTE, (minute + 1) * MINUTE, code)
+    return Stretches(group, minute * MINUTE, (minute + 1) * MINUTE, code), strange
 
 
-def _report_unknown_labels(found: list[Found], problems: dict[int, str], tally: Tally) -> set[int]:
-    unknown = set()
-    for i, each in enumerate(found):
-        levels = each.log.levels or _NO_LEVELS
-        strange = sum(segment.level not in LEVELS for segment in levels.data + levels.shortData)
-        strange += sum(value.value not in MINUTE_VALUES for value in each.log.minuteData)
-        if strange and i not in problems:
-            unknown.add(i)
-            tally.refuse("value", each.locator, "unknown_stage_label",
-                         f"{strange} segments with a level that is none of {', '.join(LEVELS)}; kept as unknown")
+def _report_unknown_labels(found: list[Found], strange: Ints, problems: dict[int, str], tally: Tally) -> set[int]:
+    unknown = {int(i) for i in np.flatnonzero(strange)} - problems.keys()
+    for i in sorted(unknown):
+        tally.refuse("value", found[i].locator, "unknown_stage_label",
+                     f"{strange[i]} segments with a level that is none of {', '.join(LEVELS)}; kept as unknown")
     return unknown
 
 

@@ -1,0 +1,213 @@
+"""Real exports of six people: counts, agreement with the vendor, repeats, and a log by a mapping alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies import (
+    COUNTS,
+    SAMPLES,
+    check_counts,
+    command,
+    files,
+    lake_table,
+    make_study,
+    pid,
+    rows,
+    run,
+    told,
+    warehouse,
+)
+
+PMDATA = SAMPLES / "pmdata"
+REFS = ("p01", "p02", "p03", "p04", "p05", "p06")
+SESSIONS = dict(zip(REFS, (150, 153, 81, 182, 128, 160), strict=True))
+MAINS = dict(zip(REFS, (150, 142, 78, 144, 118, 150), strict=True))
+MEAN_TST = dict(zip(REFS, (355.07, 368.19, 364.55, 422.74, 365.69, 371.51), strict=True))
+MAPPING: dict[str, Any] = {
+    "name": "reporting",
+    "layout": "daily",
+    "files": "*reporting*.csv",
+    "date": {"column": "date", "format": "%d/%m/%Y"},
+    "date_means": "use_day",
+    "answers": {"yes": ["Yes"], "no": ["No"], "none": ["", "Maybe"]},
+    "items": [{"substance": "alcohol", "answer": "alcohol_consumed"}],
+}
+pytestmark = pytest.mark.skipif(
+    not PMDATA.is_dir(), reason="the samples lie beside the project, and are not there"
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_study(tmp_path_factory.mktemp("pmdata") / "study", "Europe/Oslo", [MAPPING], REFS)
+    for ref in REFS:
+        shutil.copytree(PMDATA / ref, root / "landing" / ref)
+    done = run(root)
+    assert done.loaded.counts()["read"] == sum(done.loaded.counts()[name] for name in (
+        "kept", "duplicate", "ignored_records", "quarantined"))  # fmt: skip
+    return root
+
+
+@pytest.fixture
+def copy(study: Path, tmp_path: Path) -> Path:
+    shutil.copytree(study, tmp_path / "study")
+    return tmp_path / "study"
+
+
+def _logs(ref: str) -> dict[str, dict[str, Any]]:
+    """The vendor's logs by logId; of copies the one with most segments, then the last."""
+    best: dict[str, dict[str, Any]] = {}
+    for log in json.loads((PMDATA / ref / "fitbit" / "sleep.json").read_text()):
+        other, key = best.get(str(log["logId"])), str(log["logId"])
+        if other is None or _size(log) >= _size(other):
+            best[key] = log
+    return best
+
+
+def _size(log: dict[str, Any]) -> int:
+    return len(log["levels"].get("data", [])) + len(log["levels"].get("shortData", []))
+
+
+@pytest.mark.parametrize("ref", REFS)
+def test_current_sessions_and_the_vendors_mains(study: Path, ref: str) -> None:
+    ((current, mains, mean),) = rows(study, f"""
+        select count(*), count(*) filter (is_main_reported), avg(vendor_tst_min) filter (is_main_reported)
+        from sleep_session join session_version using (session_id, source_file_id)
+        where is_current and sleep_session.participant_id = '{pid(study, ref)}'""")
+    assert (current, mains) == (SESSIONS[ref], MAINS[ref])
+    assert mean == pytest.approx(MEAN_TST[ref], abs=0.005)
+
+
+def test_every_record_of_the_files_is_accounted_for(study: Path) -> None:
+    check_counts(study)
+    records = {ref: json.loads((PMDATA / ref / "fitbit" / "sleep.json").read_text()) for ref in REFS}
+    for ref in REFS:
+        found = dict(zip(COUNTS, rows(study, f"""
+            select records_read, kept, duplicate, ignored, quarantined from source_file
+            where source = 'fitbit' and participant_id = '{pid(study, ref)}'""")[0], strict=True))
+        assert found["read"] == len(records[ref])
+        assert found["duplicate"] == len(records[ref]) - len({log["logId"] for log in records[ref]})
+        assert found["kept"] == SESSIONS[ref]
+
+
+def test_stage_minutes_agree_with_the_vendors_summary(study: Path) -> None:
+    """On mains with stages: wake, light, deep and REM within a minute, on at least 95 % of nights each."""
+    minutes: dict[str, Counter[str]] = defaultdict(Counter)
+    for stage in lake_table(study, "sleep_stage").to_pylist():
+        minutes[stage["session_id"]][stage["stage"]] += (stage["end_utc"] - stage["start_utc"]).total_seconds() / 60
+    people = {pid(study, ref): _logs(ref) for ref in REFS}
+    close: Counter[str] = Counter()
+    nights = 0
+    for row in lake_table(study, "sleep_session").to_pylist():
+        log = people[row["participant_id"]][row["source_record_id"]]
+        if not log["mainSleep"] or log["type"] != "stages":
+            continue
+        nights += 1
+        for vendor, ours in (("wake", "awake"), ("light", "light"), ("deep", "deep"), ("rem", "rem")):
+            stated = log["levels"]["summary"][vendor]["minutes"]
+            close[ours] += abs(minutes[row["session_id"]][ours] - stated) <= 1
+    assert nights > 600
+    assert {stage: count / nights >= 0.95 for stage, count in close.items()} == dict.fromkeys(
+        ("awake", "light", "deep", "rem"), True
+    )
+
+
+def test_again_changes_nothing(copy: Path) -> None:
+    lake, when = files(copy / "lake"), (copy / "warehouse.duckdb").stat().st_mtime_ns
+    data = (copy / "warehouse.duckdb").read_bytes()
+    again = run(copy)
+    assert again.loaded.counts()["exports"] == 0
+    assert again.rebuilt.participants == []
+    assert again.published.published == []
+    assert files(copy / "lake") == lake
+    assert (copy / "warehouse.duckdb").stat().st_mtime_ns == when
+    assert (copy / "warehouse.duckdb").read_bytes() == data
+
+
+def test_from_nothing_the_same_bytes(copy: Path) -> None:
+    lake, tables = files(copy / "lake"), warehouse(copy)
+    shutil.rmtree(copy / "lake")
+    (copy / "warehouse.duckdb").unlink()
+    run(copy)
+    assert files(copy / "lake") == lake
+    assert warehouse(copy) == tables
+
+
+def _answers(ref: str) -> dict[date, set[str]]:
+    found: dict[date, set[str]] = defaultdict(set)
+    with (PMDATA / ref / "googledocs" / "reporting.csv").open(encoding="utf-8-sig", newline="") as stream:
+        for row in csv.DictReader(stream):
+            found[datetime.strptime(row["date"], "%d/%m/%Y").date()].add(row["alcohol_consumed"])
+    return found
+
+
+@pytest.mark.parametrize("ref", REFS)
+def test_a_row_for_every_yes_and_no(study: Path, ref: str) -> None:
+    with (PMDATA / ref / "googledocs" / "reporting.csv").open(encoding="utf-8-sig", newline="") as stream:
+        said = Counter(row["alcohol_consumed"] for row in csv.DictReader(stream))
+    found = rows(study, f"""select no_use, count(*), bool_and(time_precision = 'day'), count(taken_utc)
+        from substance_use where participant_id = '{pid(study, ref)}' and substance = 'alcohol' group by 1 order by 1""")
+    assert found == [(answer == "No", said[answer], True, 0) for answer in ("Yes", "No") if said[answer]]
+
+
+@pytest.mark.parametrize("ref", REFS)
+def test_log_status_of_each_night(study: Path, ref: str) -> None:
+    """The answer of the day that is the night's date, silence where there is none; no time, so no window."""
+    answers = {day: said & {"Yes", "No"} for day, said in _answers(ref).items()}
+    words = {frozenset(): "not_logged", frozenset({"Yes"}): "logged", frozenset({"No"}): "none_reported",
+             frozenset({"Yes", "No"}): "conflict"}  # fmt: skip
+    found = rows(study, f"""select night_date, log_status from night_exposure
+        where participant_id = '{pid(study, ref)}' and substance = 'alcohol' and anchor = 'onset' order by 1""")
+    nights = rows(study, f"select night_date from night where participant_id = '{pid(study, ref)}' order by 1")
+    assert [day for day, _ in found] == [day for (day,) in nights]
+    assert Counter(status for _, status in found)["not_logged"] < len(found)
+    for day, status in found:
+        assert status == words[frozenset(answers.get(day, set()))], day
+
+
+def test_time_windows_are_unknown_for_answers_by_day(study: Path) -> None:
+    columns = [name for (name,) in rows(study, "select column_name from duckdb_columns() where table_name = "
+               "'night_exposure' and regexp_matches(column_name, '^(amount|n|doses).*_h$|last_dose|hours_')")]  # fmt: skip
+    assert len(columns) >= 3
+    known = rows(study, f"select {', '.join(f'count({name})' for name in columns)} from night_exposure "
+                 "where log_status in ('logged', 'conflict')")  # fmt: skip
+    assert known == [(0,) * len(columns)]
+
+
+def test_one_record_changed_rebuilds_one_participant(copy: Path) -> None:
+    before = files(copy / "lake")
+    path = copy / "landing" / "p03" / "fitbit" / "sleep.json"
+    logs = json.loads(path.read_text())
+    logs[10]["minutesAsleep"] += 1
+    path.write_text(json.dumps(logs))
+    own = pid(copy, "p03")
+    done = command("--study", copy, "run")
+    assert done.returncode == 0
+    rebuilt = next(line for line in done.stdout.splitlines() if line.startswith("rebuilt"))
+    assert "1 participants" in rebuilt
+    assert own in rebuilt
+    assert [pid(copy, ref) for ref in REFS if pid(copy, ref) in done.stdout] == [own]
+    changed = {name for name, data in files(copy / "lake").items() if before.get(name) != data}
+    assert changed
+    assert all(own in name for name in changed)
+    assert len(rows(copy, f"select 1 from session_version where is_current and participant_id = '{own}'")) == 81
+
+
+def test_no_ref_and_no_path_goes_on(study: Path) -> None:
+    text = told(study).split("\n")
+    assert [cell for cell in text if cell in REFS or "sleep.json" in cell or "reporting.csv" in cell] == []
+
+
+def test_nights_lie_within_their_dates(study: Path) -> None:
+    """Local onset less twelve hours is the night date, for every night of the zone's participants."""
+    found = rows(study, "select night_date, onset_local from night")
+    assert len(found) > 700
+    assert all((onset - timedelta(hours=12)).date() == day for day, onset in found)

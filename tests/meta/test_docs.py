@@ -1,0 +1,307 @@
+"""README and docs hold together with the code: commands run, tables are current, words are explained."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from ingest._core.settings import Settings
+from ingest._core.study import open_study
+from ingest.cli import app
+from ingest.decode.log.csv_log import DECODER
+from ingest.decode.model import HEAD_BYTES, Decoded, ExportFacts, Head, Member
+from ingest.demo.study import make_study
+from ingest.harmonise.checks import RULES
+from ingest.harmonise.person import Person
+from ingest.harmonise.units import why_no_mme
+from ingest.harmonise.uses import USE_CHECKS, harmonise_uses
+from ingest.mart._log import PARTS
+from ingest.pipeline import run
+from ingest.report.formats import render
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+FIRST_CELL = re.compile(r"^\| `(?P<word>[^`]+)` \|", re.MULTILINE)
+RUN_ELSEWHERE = {
+    "make demo": "tests/airflow/test_runs.py",
+    "make test": ".ci/run",
+}
+AIRFLOW_PAGE_RUN_BY = "tests/airflow/test_scheduler.py"
+
+
+def blocks(page: Path, *kinds: str) -> Iterator[tuple[str, str]]:
+    """Info string and body of the fenced blocks whose language is one of `kinds`."""
+    for match in FENCE.finditer(page.read_text(encoding="utf-8")):
+        if match["info"].split(" ")[0] in kinds:
+            yield match["info"], match["body"]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines to type in, in their order: of console blocks those after `$`, of sh blocks all."""
+    found = []
+    for info, body in blocks(page, "console", "sh"):
+        for line in body.splitlines():
+            if info == "console" and line.startswith("$ "):
+                found.append(line[2:])
+            elif info == "sh" and line.strip() and not line.startswith("#"):
+                found.append(line)
+    return found
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_every_command_is_in_the_docs() -> None:
+    registered = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    typed = set(re.findall(r"\bingest (?:--study [\w./-]+ )?([a-z]+)", text))
+    assert len(registered) > 5
+    assert not registered - typed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = [match["target"] for match in LINK.finditer(page.read_text(encoding="utf-8"))]
+    local = [target.partition("#")[0] for target in targets if "://" not in target]
+    assert [target for target in local if target and not (page.parent / target).exists()] == []
+
+
+def test_the_tables_of_formats_are_current() -> None:
+    assert (DOCS / "formats.md").read_text(encoding="utf-8").endswith("\n\n" + render())
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, begin, rest = readme.partition("<!-- formats -->\n")
+    table, end, _ = rest.partition("<!-- /formats -->\n")
+    assert begin
+    assert end
+    assert table.strip("\n") + "\n" == render()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a small synthetic study's folders and one participant's export among the downloads."""
+    home = tmp_path_factory.mktemp("home")
+    make_study(home / "source", 2, 20)
+    downloads = home / "Downloads"
+    downloads.mkdir()
+    packed = sorted((home / "source" / "landing").glob("K*/*.zip"))[0]
+    kept = downloads / packed.name
+    kept.write_bytes(packed.read_bytes())
+    (downloads / "kratom-log.csv").write_text(
+        "substance,taken_at,amount,unit\nkratom,2026-01-06T21:30,3,g\n", encoding="utf-8"
+    )
+    for file in downloads.iterdir():
+        os.utime(file, (1_770_000_000, 1_770_000_000))
+    return home
+
+
+def run_page(page: Path, home: Path, folder: Path) -> str:
+    """Type in the page's commands, in order, in one shell; returns what they printed."""
+    lines = [line for line in commands(page) if line not in RUN_ELSEWHERE]
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "COLUMNS": "100",
+    }
+    done = subprocess.run(
+        ["/bin/bash", "-eu"], input="\n".join(lines), env=environment, cwd=folder, text=True,
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_readme_can_be_typed_in(demo: Path, tmp_path: Path) -> None:
+    assert any(line.startswith("ingest ") for line in commands(ROOT / "README.md"))
+    out = run_page(ROOT / "README.md", demo, tmp_path)
+    assert re.search(r"rebuilt +1 participants, [1-9]\d* nights", out)
+    assert "0 refused" in out
+    assert "holds" in out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_commands_is_run_somewhere(page: Path) -> None:
+    if page == ROOT / "README.md":
+        assert [line for line in commands(page) if line.startswith(("make ", "airflow "))
+                and line not in RUN_ELSEWHERE] == []  # fmt: skip
+        assert all((ROOT / where).is_file() for where in RUN_ELSEWHERE.values())
+    elif page.name == "airflow.md":
+        assert "docs/airflow.md" in (ROOT / AIRFLOW_PAGE_RUN_BY).read_text(encoding="utf-8")
+    else:
+        assert commands(page) == []
+
+
+PEOPLE = {"P01": Person("p" + "0" * 20, "P01", "Europe/Oslo", "roster")}
+FACTS = ExportFacts("f" * 64, "csv_log", datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 4, 30, tzinfo=UTC))
+
+
+def examples() -> list[tuple[str, dict[str, Any] | None, str, str]]:
+    """Of docs/logs.md: name, mapping (None for the canonical log), the log, the rows it gives."""
+    found: list[tuple[str, dict[str, Any] | None, str, str]] = []
+    mapping: dict[str, Any] | None = None
+    log = ""
+    for info, body in blocks(DOCS / "logs.md", "yaml", "csv"):
+        if info == "yaml":
+            mapping = yaml.safe_load(body)
+        elif info == "csv rows":
+            found.append((mapping["name"] if mapping else "canonical", mapping, log, body))
+            mapping = None
+        else:
+            log = body
+    return found
+
+
+def decode(log: str, mapping: dict[str, Any] | None) -> Decoded:
+    settings = Settings.model_validate({"study": "docs", "logs": [mapping] if mapping else []})
+    data = log.encode()
+    role = DECODER.claim(Head("log.csv", len(data), data[:HEAD_BYTES]), settings)
+    assert role is not None
+    return DECODER.decode([Member(1, "log.csv", role, lambda: io.BytesIO(data))], settings)
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example[0])
+def test_the_logs_of_the_docs_give_the_rows_beside_them(
+    example: tuple[str, dict[str, Any] | None, str, str],
+) -> None:
+    _, mapping, log, rows = example
+    decoded = decode(log, mapping)
+    assert decoded.uses is not None
+    shares = harmonise_uses(decoded.uses, decoded.tally, FACTS, PEOPLE, "P01")
+    given = pa.concat_tables(shares.values()).sort_by([("source_row", "ascending")]).to_pylist()
+    expected = list(csv.DictReader(io.StringIO(rows)))
+    found = [{name: in_words(row[name]) for name in expected[0]} for row in given]
+    assert sorted(found, key=lambda row: sorted(row.items())) == sorted(expected, key=lambda row: sorted(row.items()))
+
+
+def in_words(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_there_is_an_example_of_every_layout() -> None:
+    layouts = {mapping["layout"] if mapping else "canonical" for _, mapping, _, _ in examples()}
+    assert layouts == {"canonical", "long", "daily", "wide"}
+
+
+def glossary_flags() -> set[str]:
+    _, _, section = (DOCS / "glossary.md").read_text(encoding="utf-8").partition("\n## Flags\n")
+    return {match["word"] for match in FIRST_CELL.finditer(section)}
+
+
+def _constants(node: ast.AST) -> set[str]:
+    return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+
+def _written_flags(tree: ast.AST) -> Iterator[str]:
+    """Words the module puts into flags, in any of the ways in which the stages do it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield from _of_call(node, node.func)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from _of_assignment(target, node.value)
+        elif isinstance(node, ast.keyword) and node.arg == "flags" and isinstance(node.value, ast.Dict):
+            yield from _keys(node.value)
+        elif isinstance(node, ast.Dict):
+            yield from _of_column(node)
+
+
+def _of_call(node: ast.Call, function: ast.Attribute) -> set[str]:
+    """`flags.add(word)`, and the second argument of the log reader's calls that drop free text."""
+    owner = ast.unparse(function.value)
+    if function.attr == "add" and (re.search(r"\bflags\b", owner) or owner == "words"):
+        return _constants(node.args[0])
+    if function.attr in ("plain", "without_dropped") and len(node.args) == 2:
+        return _constants(node.args[1])
+    return set()
+
+
+def _of_assignment(target: ast.expr, value: ast.expr) -> Iterator[str]:
+    """`flags[word] = mask` and `flags = {word: mask}`."""
+    if isinstance(target, ast.Subscript) and re.search(r"\bflags$", ast.unparse(target.value)):
+        yield from _constants(target.slice)
+    elif ast.unparse(target) == "flags" and isinstance(value, ast.Dict):
+        yield from _keys(value)
+
+
+def _of_column(node: ast.Dict) -> Iterator[str]:
+    """`{"flags": [word ...]}`."""
+    for key, value in zip(node.keys, node.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == "flags" and isinstance(value, ast.ListComp):
+            yield from _constants(value)
+
+
+def _keys(node: ast.Dict) -> Iterator[str]:
+    for key in node.keys:
+        if isinstance(key, ast.Constant):
+            yield str(key.value)
+
+
+def code_flags() -> set[str]:
+    found = {rule.name for rule in RULES if rule.action != "refuse"}
+    found |= {check.name for check in USE_CHECKS if check.action == "flag"}
+    found |= {f"part:{part}" for part in PARTS}
+    own = ast.parse((ROOT / "src/ingest/harmonise/units.py").read_text(encoding="utf-8"))
+    (reasons,) = [node for node in ast.walk(own)
+                  if isinstance(node, ast.FunctionDef) and node.name == why_no_mme.__name__]  # fmt: skip
+    found |= {word for word in _constants(reasons) if word.startswith("no_mme_")}
+    for stage in ("decode", "harmonise", "mart"):
+        for file in sorted((ROOT / "src" / "ingest" / stage).rglob("*.py")):
+            found |= set(_written_flags(ast.parse(file.read_text(encoding="utf-8"))))
+    return found | {"unknown_substance"}
+
+
+def test_the_glossary_explains_exactly_the_flags_of_the_code() -> None:
+    flags = code_flags()
+    assert {"merged", "dst_tail_removed", "unknown_stage_label", "zero_amount", "reason_dropped"} <= flags
+    assert glossary_flags() == flags
+
+
+def test_the_glossary_explains_the_flags_of_a_study(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    make_study(study, 6, 90)
+    run(open_study(study), lambda *_: nullcontext(lambda: None))
+    found: set[str] = set()
+    for table in ("sleep_session", "substance_use", "night"):
+        for file in (study / "lake" / table).rglob("*.parquet"):
+            for text in pq.ParquetFile(file).read(["flags"])["flags"].drop_null().to_pylist():
+                found |= set(text.split(","))
+    assert found
+    assert not found - glossary_flags()
+
+
+def test_the_glossary_has_every_word_of_the_schemas_short_lists() -> None:
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    tables = ("coverage", "night", "night_exposure", "night_source", "quarantine", "sleep_session",
+              "source_file", "substance_use")  # fmt: skip
+    skipped = {"stage", "phase", "detail", "recall_method"}
+    for table in tables:
+        for column in json.loads((ROOT / "schemas" / f"{table}.json").read_text(encoding="utf-8"))["fields"]:
+            if column["name"] not in skipped:
+                for word in column.get("constraints", {}).get("enum", ()):
+                    assert f"`{word}`" in text, f"{table}.{column['name']}: {word}"
