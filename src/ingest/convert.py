@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ingest._core.clock import zone_exists
 from ingest._core.errors import WrongUse
 from ingest._core.files import inside, write_bytes
 from ingest._core.settings import Settings
-from ingest._core.study import Roster, RosterEntry, Study
+from ingest._core.study import REF, Roster, RosterEntry, Study
 from ingest.lake.load import load_batch
 from ingest.lake.plan import plan
 from ingest.lake.store import manifests, participants, read, read_all, to_parquet
@@ -22,6 +23,7 @@ _REF = "export"
 # Anyone's export gives the same ids: without a study there is nobody to hide, and runs should agree.
 _KEY = bytes(32).hex().encode() + b"\n"
 _FROM_LAKE = ("sleep_session", "sleep_stage", "substance_use")
+_SHOWN = 5
 _FROM_MARTS = ("night", "night_source")
 
 
@@ -36,8 +38,10 @@ def convert(export: Path, time_zone: str, to: Path) -> Iterator[str]:
         raise WrongUse(f"{export} is not there")
     with tempfile.TemporaryDirectory(prefix="ingest-convert-") as folder:
         settings = Settings(study="convert", time_zone=time_zone, quiet_seconds=0)
-        study = Study(Path(folder), settings, Roster({_REF: RosterEntry(_REF, time_zone)}))
-        _land(export, study.landing / _REF)
+        # A log inside may carry its participant_ref, which is what landing calls the folder.
+        ref = export.resolve().name if export.is_dir() and REF.fullmatch(export.resolve().name) else _REF
+        study = Study(Path(folder), settings, Roster({ref: RosterEntry(ref, time_zone)}))
+        _land(export, study.landing / ref)
         study.identity.mkdir(mode=0o700)
         write_bytes(study.identity / "key", _KEY, 0o600)
         yield from _convert(study, to)
@@ -50,8 +54,7 @@ def _convert(study: Study, to: Path) -> Iterator[str]:
            f" + {counts['ignored_records']} ignored + {counts['quarantined']} quarantined")  # fmt: skip
     for pid in participants(study.lake):
         held = manifests(study.lake, pid)
-        for row in read(study.lake, "quarantine", held).to_pylist():
-            yield f"{row['record_kind']} {row['locator']}: {row['reason']}: {row['detail']}"
+        yield from _refusals(read(study.lake, "quarantine", held).to_pylist())
         tables = read_all(study.lake, held)
         for name in _FROM_LAKE:
             if len(tables[name]):
@@ -61,6 +64,18 @@ def _convert(study: Study, to: Path) -> Iterator[str]:
             part = inside(study.lake, name, f"participant_id={pid}", "part.parquet")
             write_bytes(to / f"{name}.parquet", part.read_bytes())
             yield f"{to / name}.parquet"
+
+
+def _refusals(rows: list[dict[str, str]]) -> Iterator[str]:
+    shown: Counter[str] = Counter()
+    for row in rows:
+        shown[row["reason"]] += 1
+        if shown[row["reason"]] <= _SHOWN:
+            where = row["record_kind"] if row["record_kind"] == "file" else f"{row['record_kind']} {row['locator']}"
+            yield f"{where}: {row['reason']}: {row['detail']}"
+    for reason, count in sorted(shown.items()):
+        if count > _SHOWN:
+            yield f"and {count - _SHOWN} more with the reason {reason}"
 
 
 def _land(export: Path, folder: Path) -> None:

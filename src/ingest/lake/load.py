@@ -74,9 +74,7 @@ def plan_batches(study: Study) -> list[list[str]]:
     return plan(study).batches(study.settings.batch_bytes)
 
 
-def load_batch(
-    study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None
-) -> LoadResult:
+def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
     """Decode the exports and commit them to the lake; one that cannot be read is refused, the others go on."""
     result = LoadResult()
     known = people(study)
@@ -95,9 +93,7 @@ def load_batch(
     return result
 
 
-def _load(
-    study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult
-) -> None:
+def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult) -> None:
     facts = ExportFacts(arrival.source_file_id, arrival.source, arrival.arrived_at, arrival.exported_at)
     rows: Rows = {}
     decoded, reason = None, None
@@ -107,6 +103,11 @@ def _load(
                 UNKNOWN_PARTICIPANT,
                 "the folder's name is no usable participant_ref of roster.csv; add "
                 "or correct the row, or rename the folder, and run again",
+            )
+        if arrival.folder == STUDY_LOGS and arrival.source != UNKNOWN and decoder(arrival.source).kind != "log":
+            raise Refused(
+                "sleep_in_study_logs",
+                "sleep records say nothing of whose they are; move the export to the participant's own folder",
             )
         with _faults_refuse(arrival):
             decoded = _decode(study, arrival, store)
@@ -247,9 +248,7 @@ def _covers(rows: dict[str, pa.Table]) -> list[str] | None:
     sessions, uses = rows.get("sleep_session"), rows.get("substance_use")
     if sessions is not None and len(sessions):
         for name in ("start_utc", "end_utc"):
-            for instant, offset in zip(
-                sessions[name].to_pylist(), sessions["utc_offset_min"].to_pylist(), strict=True
-            ):
+            for instant, offset in zip(sessions[name].to_pylist(), sessions["utc_offset_min"].to_pylist(), strict=True):
                 days.append((instant + timedelta(minutes=offset or 0)).date().isoformat())
     if uses is not None and len(uses):
         days += [day.isoformat() for day in uses["local_date"].to_pylist()]
@@ -258,12 +257,19 @@ def _covers(rows: dict[str, pa.Table]) -> list[str] | None:
 
 def _quarantine(tally: Tally, facts: ExportFacts, owner: str) -> pa.Table:
     n = len(tally.refusals)
+    seen: Counter[tuple[str, str, str]] = Counter()
+    locators = []
+    for each in tally.refusals:
+        key = (each.kind, each.locator, each.reason)
+        seen[key] += 1
+        # Place and rule are the row's key; the same twice (two values of one record) must stay apart.
+        locators.append(each.locator if seen[key] == 1 else f"{each.locator} ({seen[key]})")
     table = pa.table({
         "source_file_id": [facts.source_file_id] * n,
         "participant_id": [owner] * n,
         "source": [facts.source] * n,
         "record_kind": [each.kind for each in tally.refusals],
-        "locator": [each.locator for each in tally.refusals],
+        "locator": locators,
         "reason": [each.reason for each in tally.refusals],
         "detail": [each.detail for each in tally.refusals],
         "first_seen_at": pa.array([facts.arrived_at] * n, pa.timestamp("us", tz="UTC")),

@@ -99,6 +99,12 @@ def local_of(sessions: Sessions, row: int, instant: int, person: PersonSettings)
     return instant + int(sessions.offset[row])
 
 
+def locals_of(sessions: Sessions, rows: list[int], instants: Ints, person: PersonSettings) -> Ints:
+    """`local_of` for many sessions at once."""
+    by_zone = zone(person.zone_name).to_local(instants)
+    return np.where(sessions.by_zone[rows], by_zone, instants + sessions.offset[rows])
+
+
 def choose(sessions: Sessions, person: PersonSettings, settings: Nights, priority: list[str]) -> list[Record]:
     """Every session in exactly one record, each with its night date (days since 1970), role and reason.
 
@@ -108,9 +114,10 @@ def choose(sessions: Sessions, person: PersonSettings, settings: Nights, priorit
     """
     primary = _primary(sessions, priority)
     records = _records(sessions, settings)
-    for record in records:
-        local = local_of(sessions, record.rows[0], record.onset, person)
-        record.night = int(night_day(np.array([local]), person.day_anchor_hour)[0])
+    onset = np.array([record.onset for record in records], dtype=np.int64)
+    local = locals_of(sessions, [record.rows[0] for record in records], onset, person)
+    for record, night in zip(records, night_day(local, person.day_anchor_hour).tolist(), strict=True):
+        record.night = night
     asleep = []
     for record in records:
         if record.tst == 0:

@@ -117,8 +117,7 @@ _RAW_LOGS, _RAW_ANSWER = msgspec.json.Decoder(list[msgspec.Raw]), msgspec.json.D
 _ONE_LOG = msgspec.json.Decoder(Log)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A log and where it stands: ordinal of the file, number of the record in it."""
 
     member: int
