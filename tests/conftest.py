@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from studies import run
 
 from ingest.demo.study import make_study
+from studies import run
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def make_study(
     path = root / "study.yaml"
     chosen = {**yaml.safe_load(path.read_text()), "quiet_seconds": 0, "logs": list(logs), **settings}
     path.write_text(yaml.safe_dump(chosen, sort_keys=False))
-    write_roster(root, {ref: zone for ref in refs})
+    write_roster(root, dict.fromkeys(refs, zone))
     make_key(open_study(root))
     return root
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from studies import (
     COUNTS,
     SAMPLES,
@@ -40,9 +41,7 @@ MAPPING: dict[str, Any] = {
     "answers": {"yes": ["Yes"], "no": ["No"], "none": ["", "Maybe"]},
     "items": [{"substance": "alcohol", "answer": "alcohol_consumed"}],
 }
-pytestmark = pytest.mark.skipif(
-    not PMDATA.is_dir(), reason="the samples lie beside the project, and are not there"
-)
+pytestmark = pytest.mark.skipif(not PMDATA.is_dir(), reason="the samples lie beside the project, and are not there")
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +77,12 @@ def _size(log: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("ref", REFS)
 def test_current_sessions_and_the_vendors_mains(study: Path, ref: str) -> None:
-    ((current, mains, mean),) = rows(study, f"""
+    ((current, mains, mean),) = rows(
+        study,
+        f"""
         select count(*), count(*) filter (is_main_reported), avg(vendor_tst_min) filter (is_main_reported)
-        from sleep_session where is_current and participant_id = '{pid(study, ref)}'""")
+        from sleep_session where is_current and participant_id = '{pid(study, ref)}'""",
+    )
     assert (current, mains) == (SESSIONS[ref], MAINS[ref])
     assert mean == pytest.approx(MEAN_TST[ref], abs=0.005)
 
@@ -89,9 +91,18 @@ def test_every_record_of_the_files_is_accounted_for(study: Path) -> None:
     check_counts(study)
     records = {ref: json.loads((PMDATA / ref / "fitbit" / "sleep.json").read_text()) for ref in REFS}
     for ref in REFS:
-        found = dict(zip(COUNTS, rows(study, f"""
+        found = dict(
+            zip(
+                COUNTS,
+                rows(
+                    study,
+                    f"""
             select records_read, kept, duplicate, ignored, quarantined from source_file
-            where source = 'fitbit' and participant_id = '{pid(study, ref)}'""")[0], strict=True))
+            where source = 'fitbit' and participant_id = '{pid(study, ref)}'""",
+                )[0],
+                strict=True,
+            )
+        )
         assert found["read"] == len(records[ref])
         assert found["duplicate"] == len(records[ref]) - len({log["logId"] for log in records[ref]})
         assert found["kept"] == SESSIONS[ref]
@@ -152,8 +163,11 @@ def _answers(ref: str) -> dict[date, set[str]]:
 def test_a_row_for_every_yes_and_no(study: Path, ref: str) -> None:
     with (PMDATA / ref / "googledocs" / "reporting.csv").open(encoding="utf-8-sig", newline="") as stream:
         said = Counter(row["alcohol_consumed"] for row in csv.DictReader(stream))
-    found = rows(study, f"""select no_use, count(*), bool_and(time_precision = 'day'), count(taken_utc)
-        from substance_use where participant_id = '{pid(study, ref)}' and substance = 'alcohol' group by 1 order by 1""")
+    found = rows(
+        study,
+        f"""select no_use, count(*), bool_and(time_precision = 'day'), count(taken_utc)
+        from substance_use where participant_id = '{pid(study, ref)}' and substance = 'alcohol' group by 1 order by 1""",
+    )
     assert found == [(answer == "No", said[answer], True, 0) for answer in ("Yes", "No") if said[answer]]
 
 
@@ -163,8 +177,11 @@ def test_log_status_of_each_night(study: Path, ref: str) -> None:
     answers = {day: said & {"Yes", "No"} for day, said in _answers(ref).items()}
     words = {frozenset(): "not_logged", frozenset({"Yes"}): "logged", frozenset({"No"}): "none_reported",
              frozenset({"Yes", "No"}): "conflict"}  # fmt: skip
-    found = rows(study, f"""select night_date, log_status from night_exposure
-        where participant_id = '{pid(study, ref)}' and substance = 'alcohol' and anchor = 'onset' order by 1""")
+    found = rows(
+        study,
+        f"""select night_date, log_status from night_exposure
+        where participant_id = '{pid(study, ref)}' and substance = 'alcohol' and anchor = 'onset' order by 1""",
+    )
     nights = rows(study, f"select night_date from night where participant_id = '{pid(study, ref)}' order by 1")
     assert [day for day, _ in found] == [day for (day,) in nights]
     assert Counter(status for _, status in found)["not_logged"] < len(found)

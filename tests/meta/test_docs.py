@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
-import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from ingest._core.settings import Settings
-from ingest._core.study import open_study
 from ingest.cli import app
 from ingest.decode.log.csv_log import DECODER
 from ingest.decode.model import HEAD_BYTES, Decoded, ExportFacts, Head, Member
 from ingest.demo.study import make_study
-from ingest.harmonise.checks import RULES
 from ingest.harmonise.person import Person
-from ingest.harmonise.units import why_no_mme
-from ingest.harmonise.uses import USE_CHECKS, harmonise_uses
-from ingest.mart._log import PARTS
-from ingest.pipeline import run
+from ingest.harmonise.uses import harmonise_uses
 from ingest.report.formats import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +31,8 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
-FIRST_CELL = re.compile(r"^\| `(?P<word>[^`]+)` \|", re.MULTILINE)
 RUN_ELSEWHERE = {
-    "make demo": "tests/airflow/test_runs.py",
+    "make demo": "tests/meta/test_docs.py",  # test_make_demo_prints_what_the_readme_shows
     "make test": ".ci/run",
 }
 AIRFLOW_PAGE_RUN_BY = "tests/airflow/test_scheduler.py"
@@ -144,11 +134,47 @@ def test_every_block_of_commands_is_run_somewhere(page: Path) -> None:
     if page == ROOT / "README.md":
         assert [line for line in commands(page) if line.startswith(("make ", "airflow "))
                 and line not in RUN_ELSEWHERE] == []  # fmt: skip
-        assert all((ROOT / where).is_file() for where in RUN_ELSEWHERE.values())
+        for command, where in RUN_ELSEWHERE.items():
+            assert command in (ROOT / where).read_text(encoding="utf-8")
     elif page.name == "airflow.md":
         assert "docs/airflow.md" in (ROOT / AIRFLOW_PAGE_RUN_BY).read_text(encoding="utf-8")
     else:
         assert commands(page) == []
+
+
+def shown_output(command: str) -> list[str]:
+    """Lines that the README shows below `$ command`, those left out (`...`) aside."""
+    (body,) = [body for _, body in blocks(ROOT / "README.md", "console") if f"$ {command}\n" in body]
+    below = body.partition(f"$ {command}\n")[2].partition("\n$ ")[0]
+    return [line.strip() for line in below.splitlines() if line != "..."]
+
+
+def recipe(target: str) -> str:
+    """The make target's last line, with BIN filled in."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(rf"^{target}: setup\n(?:\t.*\n)*?\t@?(.*)\n(?!\t)", text, re.MULTILINE)
+    assert found
+    return found[1].replace("$(BIN)", ".venv/bin")
+
+
+@pytest.mark.xdist_group("airflow")
+def test_make_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    assert recipe("demo") == ".venv/bin/python scripts/demo.py $(DEMO)"
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "demo.py", "demo-study"], cwd=tmp_path, text=True, timeout=300,
+        capture_output=True, check=False, env=os.environ | {"LANG": "C.UTF-8", "COLUMNS": "120"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    # The key of a new study is random, so the participants' ids and their order are its own.
+    ids = re.compile(r"\bp[0-9a-f]{20}\b")
+    printed = [line.strip() for line in done.stdout.splitlines()]
+    whole = [line for line in shown_output("make demo") if not ids.search(line)]
+    assert len(whole) > 10
+    assert [line for line in whole if not any(each.startswith(line.removesuffix(" ...")) for each in printed)] == []
+
+
+def test_make_test_is_what_the_readme_shows() -> None:
+    assert shown_output("make test")[0] == recipe("test")
 
 
 PEOPLE = {"P01": Person("p" + "0" * 20, "P01", "Europe/Oslo", "roster")}
@@ -206,100 +232,3 @@ def in_words(value: object) -> str:
 def test_there_is_an_example_of_every_layout() -> None:
     layouts = {mapping["layout"] if mapping else "canonical" for _, mapping, _, _ in examples()}
     assert layouts == {"canonical", "long", "daily", "wide"}
-
-
-def glossary_flags() -> set[str]:
-    _, _, section = (DOCS / "glossary.md").read_text(encoding="utf-8").partition("\n## Flags\n")
-    return {match["word"] for match in FIRST_CELL.finditer(section)}
-
-
-def _constants(node: ast.AST) -> set[str]:
-    return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
-
-
-def _written_flags(tree: ast.AST) -> Iterator[str]:
-    """Words the module puts into flags, in any of the ways in which the stages do it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield from _of_call(node, node.func)
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                yield from _of_assignment(target, node.value)
-        elif isinstance(node, ast.keyword) and node.arg == "flags" and isinstance(node.value, ast.Dict):
-            yield from _keys(node.value)
-        elif isinstance(node, ast.Dict):
-            yield from _of_column(node)
-
-
-def _of_call(node: ast.Call, function: ast.Attribute) -> set[str]:
-    """`flags.add(word)`, and the second argument of the log reader's calls that drop free text."""
-    owner = ast.unparse(function.value)
-    if function.attr == "add" and (re.search(r"\bflags\b", owner) or owner == "words"):
-        return _constants(node.args[0])
-    if function.attr in ("plain", "without_dropped") and len(node.args) == 2:
-        return _constants(node.args[1])
-    return set()
-
-
-def _of_assignment(target: ast.expr, value: ast.expr) -> Iterator[str]:
-    """`flags[word] = mask` and `flags = {word: mask}`."""
-    if isinstance(target, ast.Subscript) and re.search(r"\bflags$", ast.unparse(target.value)):
-        yield from _constants(target.slice)
-    elif ast.unparse(target) == "flags" and isinstance(value, ast.Dict):
-        yield from _keys(value)
-
-
-def _of_column(node: ast.Dict) -> Iterator[str]:
-    """`{"flags": [word ...]}`."""
-    for key, value in zip(node.keys, node.values, strict=True):
-        if isinstance(key, ast.Constant) and key.value == "flags" and isinstance(value, ast.ListComp):
-            yield from _constants(value)
-
-
-def _keys(node: ast.Dict) -> Iterator[str]:
-    for key in node.keys:
-        if isinstance(key, ast.Constant):
-            yield str(key.value)
-
-
-def code_flags() -> set[str]:
-    found = {rule.name for rule in RULES if rule.action != "refuse"}
-    found |= {check.name for check in USE_CHECKS if check.action == "flag"}
-    found |= {f"part:{part}" for part in PARTS}
-    own = ast.parse((ROOT / "src/ingest/harmonise/units.py").read_text(encoding="utf-8"))
-    (reasons,) = [node for node in ast.walk(own)
-                  if isinstance(node, ast.FunctionDef) and node.name == why_no_mme.__name__]  # fmt: skip
-    found |= {word for word in _constants(reasons) if word.startswith("no_mme_")}
-    for stage in ("decode", "harmonise", "mart"):
-        for file in sorted((ROOT / "src" / "ingest" / stage).rglob("*.py")):
-            found |= set(_written_flags(ast.parse(file.read_text(encoding="utf-8"))))
-    return found | {"unknown_substance"}
-
-
-def test_the_glossary_explains_exactly_the_flags_of_the_code() -> None:
-    flags = code_flags()
-    assert {"merged", "dst_tail_removed", "unknown_stage_label", "zero_amount", "reason_dropped"} <= flags
-    assert glossary_flags() == flags
-
-
-def test_the_glossary_explains_the_flags_of_a_study(tmp_path: Path) -> None:
-    study = tmp_path / "study"
-    make_study(study, 6, 90)
-    run(open_study(study), lambda *_: nullcontext(lambda: None))
-    found: set[str] = set()
-    for table in ("sleep_session", "substance_use", "night"):
-        for file in (study / "lake" / table).rglob("*.parquet"):
-            for text in pq.ParquetFile(file).read(["flags"])["flags"].drop_null().to_pylist():
-                found |= set(text.split(","))
-    assert found
-    assert not found - glossary_flags()
-
-
-def test_the_glossary_has_every_word_of_the_schemas_short_lists() -> None:
-    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
-    tables = sorted(file.stem for file in (ROOT / "schemas").glob("*.json"))
-    assert "night_exposure" in tables
-    for table in tables:
-        for column in json.loads((ROOT / "schemas" / f"{table}.json").read_text(encoding="utf-8"))["fields"]:
-            for word in column.get("constraints", {}).get("enum", ()):
-                assert f"`{word}`" in text, f"{table}.{column['name']}: {word}"

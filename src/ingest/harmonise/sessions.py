@@ -40,26 +40,27 @@ def harmonise_sleep(decoded: Decoded, facts: ExportFacts, person: Person) -> dic
     stages = _Stages.of(decoded.stages)
     stages = stages.within(end - start, offset_change=_offset_change(start, end, person, basis), flags=flags)
     ids = [session_id(person.participant_id, facts.source, record or f"{a}/{b}")
-           for record, a, b in zip(sessions["source_record_id"].to_pylist(), start, end, strict=True)]
+           for record, a, b in zip(sessions["source_record_id"].to_pylist(), start.tolist(), end.tolist(), strict=True)]
     columns["utc_offset_min"] = pa.array((offset // clock.MINUTE).astype(np.int64))
     flag_texts = [",".join(sorted(words)) or None for words in flags]
     n = len(sessions)
     table = pa.table({
         **columns,
         "session_id": ids,
-        "participant_id": [person.participant_id] * n,
-        "source": [facts.source] * n,
+        "participant_id": pa.repeat(person.participant_id, n),
+        "source": pa.repeat(facts.source, n),
         "source_record_id": sessions["source_record_id"],
-        "source_file_id": [facts.source_file_id] * n,
+        "source_file_id": pa.repeat(facts.source_file_id, n),
         "start_utc": pa.array(start, pa.timestamp("us", tz="UTC")),
         "end_utc": pa.array(end, pa.timestamp("us", tz="UTC")),
         "time_basis": basis,
-        "exported_at": pa.array([facts.exported_at] * n, pa.timestamp("us", tz="UTC")),
+        "exported_at": pa.repeat(pa.scalar(facts.exported_at, pa.timestamp("us", tz="UTC")), n),
         "content_hash": _content_hashes(columns, start, end, basis, flag_texts, stages),
         "flags": pa.array(flag_texts, pa.string()),
     })  # fmt: skip
     return {
-        "sleep_session": to_contract("sleep_session", table.filter(pa.array(kept)).sort_by([("start_utc", "ascending"), ("session_id", "ascending")])),
+        "sleep_session": to_contract("sleep_session", table.filter(pa.array(kept)).sort_by(
+            [("start_utc", "ascending"), ("session_id", "ascending")])),
         "sleep_stage": stages.kept(kept).to_lake(ids, start, person.participant_id, facts.source_file_id),
     }
 
@@ -182,8 +183,8 @@ class _Stages:
         stage = pa.DictionaryArray.from_arrays(self.code[order], pa.array(self.names, pa.string()))
         return to_contract("sleep_stage", pa.table({
             "session_id": session.cast(pa.string()),
-            "participant_id": _constant(participant_id, n),
-            "source_file_id": _constant(source_file_id, n),
+            "participant_id": pa.repeat(participant_id, n),
+            "source_file_id": pa.repeat(source_file_id, n),
             "start_utc": pa.array((at + self.start)[order], pa.timestamp("us", tz="UTC")),
             "end_utc": pa.array((at + self.end)[order], pa.timestamp("us", tz="UTC")),
             "stage": stage.cast(pa.string()),
@@ -202,10 +203,6 @@ class _Stages:
 
     def _take(self, rows: NDArray[np.bool_], end: Micros) -> _Stages:
         return _Stages(self.session[rows], self.start[rows], end[rows], self.code[rows], self.names)
-
-
-def _constant(text: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(np.zeros(n, dtype=np.int32), [text]).cast(pa.string())
 
 
 def _content_hashes(columns: dict[str, pa.Array], start: Micros, end: Micros, basis: list[str],

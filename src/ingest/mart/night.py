@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ingest._core.clock import DAY, HOUR, MINUTE, day_number
 from ingest._core.contract import arrow_schema, to_contract
 from ingest._core.settings import Settings
-from ingest.mart.choose import Record, Sessions, choose, local_of, sessions_of
+from ingest.mart.choose import Record, Sessions, choose, locals_of, sessions_of
 from ingest.mart.metrics import CODE, Hypnogram, Metrics, measure
 from ingest.mart.person import PersonSettings
 from ingest.mart.session_versions import micros
@@ -133,7 +134,7 @@ def _metric_columns(mains: Sequence[Main], m: Metrics, sessions: pa.Table) -> di
     seen = m.measured & (basis <= _LEAST.index("asleep_awake"))
     staged = seen & (basis == _LEAST.index("stages"))
     tib = np.array([record.end - record.start for _, _, _, record, _ in mains], dtype=np.int64)
-    vendor = {name: np.array([_sum_vendor(sessions, name, record, low) for _, _, _, record, low in mains])
+    vendor = {name: _vendor_sums(sessions[name], mains)
               for name in ("vendor_tst_min", "vendor_light_min", "vendor_deep_min", "vendor_rem_min")}  # fmt: skip
     told = ~seen & (basis == _LEAST.index("summary"))
     tst = np.where(seen, m.tst / MINUTE, vendor["vendor_tst_min"])
@@ -196,12 +197,13 @@ def _record_columns(mains: Sequence[Main], m: Metrics, sessions: pa.Table) -> di
     rows: list[dict[str, object]] = []
     basis, score, efficiency, device, flags = (sessions[name].to_pylist() for name in (
         "time_basis", "vendor_score", "vendor_efficiency_pct", "device", "flags"))  # fmt: skip
-    for number, (person, own, records, record, low) in enumerate(mains):
-        first, last = record.rows[0], record.rows[-1]
-        onset = int(m.onset[number]) if m.measured[number] else record.start
-        final_wake = int(m.final_wake[number]) if m.measured[number] else record.end
-        onset_local = local_of(own, first, onset, person)
-        wake_local = local_of(own, last, final_wake, person)
+    starts, ends = (np.array([getattr(main[3], name) for main in mains]) for name in ("start", "end"))
+    onsets, wakes = np.where(m.measured, m.onset, starts), np.where(m.measured, m.final_wake, ends)
+    clocks = [(onsets, _local_clocks(mains, onsets, 0)), (wakes, _local_clocks(mains, wakes, -1))]
+    instants = zip(*(values.tolist() for pair in clocks for values in pair), strict=True)
+    companions = {low: _Companions(records) for _, _, records, _, low in {main[4]: main for main in mains}.values()}
+    for number, (person, own, _, record, low) in enumerate(mains):
+        onset, onset_local, final_wake, wake_local = next(instants)
         words = set(record.flags).union(*(set((flags[low + r] or "").split(",")) for r in record.rows)) - {""}
         if not m.measured[number]:
             words.add("onset_from_record")
@@ -210,25 +212,54 @@ def _record_columns(mains: Sequence[Main], m: Metrics, sessions: pa.Table) -> di
         rows.append({
             "participant_id": person.participant_id, "night_date": record.night, "wake_date": wake_local // DAY,
             "study_day": record.night - day_number(enrolled) if enrolled else None,
-            "source": record.source, "device": device[low + longest], "main_session_id": own.ids[first],
+            "source": record.source, "device": device[low + longest], "main_session_id": own.ids[record.rows[0]],
             "time_basis": max((basis[low + r] for r in record.rows), key=_WEAKEST.index),
             "utc_offset_min": (onset_local - onset) // MINUTE,
             "bed_start_utc": record.start, "bed_end_utc": record.end, "onset_utc": onset,
             "final_wake_utc": final_wake, "onset_local": onset_local, "final_wake_local": wake_local,
             "vendor_efficiency_pct": efficiency[low + longest], "vendor_score": score[low + longest],
-            "n_sources": len({r.source for r in records if r.night == record.night}),
-            "flags": ",".join(sorted(words)) or None, **_naps(record, records, m, number),
+            "n_sources": len(companions[low].sources[record.night]),
+            "flags": ",".join(sorted(words)) or None, **_naps(record, companions[low], m, number),
         })  # fmt: skip
     schema = arrow_schema("night")
     return {name: _column([row[name] for row in rows], schema.field(name).type) for name in rows[0]}
 
 
-def _naps(record: Record, records: list[Record], m: Metrics, number: int) -> dict[str, object]:
-    naps = [r for r in records if r.role == "nap"]
-    own = [r for r in naps if r.night == record.night]
-    before = next((r for r in records if r.role == "main" and r.night == record.night - 1), None)
+def _local_clocks(mains: Sequence[Main], instants: Ints, place: int) -> Ints:
+    """Local clock of one instant of each main record, in the zone or offset of its session at `place`."""
+    local = np.empty(len(mains), dtype=np.int64)
+    for low, high in _stretches(np.array([main[4] for main in mains])):
+        person, own = mains[low][:2]
+        rows = [main[3].rows[place] for main in mains[low:high]]
+        local[low:high] = locals_of(own, rows, instants[low:high], person)
+    return local
+
+
+class _Companions:
+    """A participant's records, to be found by night date and, naps, by start."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.main = {r.night: r for r in records if r.role == "main"}
+        self.sources: dict[int, set[str]] = {}
+        self.naps: dict[int, list[Record]] = {}
+        for r in records:
+            self.sources.setdefault(r.night, set()).add(r.source)
+            if r.role == "nap":
+                self.naps.setdefault(r.night, []).append(r)
+        self._by_start = sorted((r for r in records if r.role == "nap"), key=lambda r: r.start)
+
+    def naps_within(self, since: int, until: int) -> list[Record]:
+        """Naps that begin and end between two instants."""
+        low = bisect_left(self._by_start, since, key=lambda r: r.start)
+        high = bisect_right(self._by_start, until, key=lambda r: r.start)
+        return [r for r in self._by_start[low:high] if r.end <= until]
+
+
+def _naps(record: Record, companions: _Companions, m: Metrics, number: int) -> dict[str, object]:
+    own = companions.naps.get(record.night, [])
+    before = companions.main.get(record.night - 1)
     since = max(before.final_wake if before else 0, record.start - 24 * HOUR)
-    earlier = [r for r in naps if since <= r.start and r.end <= record.start]
+    earlier = companions.naps_within(since, record.start)
     nap_min = _asleep(own)
     tst = m.tst[number] / MINUTE if m.measured[number] else (record.tst / MINUTE if record.tst >= 0 else None)
     return {
@@ -248,9 +279,10 @@ def _least(details: object) -> int:
     return max(_LEAST.index(word) for word in details)  # type: ignore[attr-defined]
 
 
-def _sum_vendor(sessions: pa.Table, name: str, record: Record, low: int) -> float:
-    values = [sessions[name][low + row].as_py() for row in record.rows]
-    return float("nan") if any(value is None for value in values) else float(sum(values))
+def _vendor_sums(column: pa.ChunkedArray, mains: Sequence[Main]) -> NDArray[np.float64]:
+    """Sums over each main record's sessions; NaN where one of them states no value."""
+    values = pc.fill_null(column, float("nan")).to_pylist()
+    return np.array([sum(values[low + row] for row in record.rows) for _, _, _, record, low in mains])
 
 
 def _instants(value: Ints, valid: NDArray[np.bool_]) -> pa.Array:

@@ -64,7 +64,7 @@ def show_status(status: Status, out: Console) -> None:
     for substance, count in status.unknown_substances:
         out.print(f"  substance {substance!r} is not in the registry; {count} uses kept as reported")
     for sfid in status.shared:
-        out.print(f"  export {sfid[:12]} was handed in by more than one participant; one of them is misfiled")
+        out.print(f"  export {sfid[:12]} was handed in by two participants: check both; the later is held back")
     if status.stale:
         out.print(f"  {status.stale} participants are not up to date; `ingest run` rebuilds them")
     if not status.published:
@@ -81,17 +81,13 @@ def _files(status: Status, out: Console) -> None:
     if status.sources:
         out.print(table)
     else:
-        out.print(
-            "Nothing has been taken up yet. Put exports under landing/<participant_ref>/ and `ingest run`."
-        )
+        out.print("Nothing has been taken up yet. Put exports under landing/<participant_ref>/ and `ingest run`.")
 
 
 def _people(status: Status, out: Console) -> None:
     if not status.people:
         return
-    table = _table(
-        "Nights", ("participant_id", ">nights", "first", "last", ">of dates", ">coverage", ">log days")
-    )
+    table = _table("Nights", ("participant_id", ">nights", "first", "last", ">of dates", ">coverage", ">log days"))
     for line in status.people:
         share = "" if line.coverage_pct is None else f"{line.coverage_pct:.0f} %"
         table.add_row(line.participant_id, str(line.nights), str(line.first or ""), str(line.last or ""),
@@ -99,9 +95,7 @@ def _people(status: Status, out: Console) -> None:
     out.print(table)
 
 
-def show_quarantine(
-    lines: Sequence[Line], out: Console, values: Callable[[Line], str | None] | None = None
-) -> None:
+def show_quarantine(lines: Sequence[Line], out: Console, values: Callable[[Line], str | None] | None = None) -> None:
     """A line each: where, reason, expected against got and what to do; with `values`, what stands there."""
     for line in lines:
         where = Text(f"{line.path or 'no longer in landing'}", style="bold")
@@ -114,11 +108,7 @@ def show_quarantine(
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(
-        title=title, title_justify="left", box=SIMPLE_HEAD, caption_justify="left", title_style="bold"
-    )
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, caption_justify="left", title_style="bold")
     for name in columns:
-        table.add_column(
-            name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True
-        )
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
     return table

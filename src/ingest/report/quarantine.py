@@ -62,9 +62,7 @@ def lines(study: Study, reason: str | None = None) -> list[Line]:
     return found
 
 
-def _place(
-    study: Study, store: Arrivals, source_file_id: str, locator: str
-) -> tuple[Path | None, str | None, str]:
+def _place(study: Study, store: Arrivals, source_file_id: str, locator: str) -> tuple[Path | None, str | None, str]:
     arrivals = store.of_file(source_file_id)
     if not arrivals:
         return None, None, locator

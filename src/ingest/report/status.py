@@ -69,13 +69,13 @@ def status(study: Study) -> Status:
     by_source: dict[str, SourceLine] = {}
     reasons: Counter[tuple[str, str]] = Counter()
     substances: Counter[str] = Counter()
-    owners: dict[str, set[str]] = {}
+    shared: set[str] = set()
     for participant_id in participants(study.lake):
         held = manifests(study.lake, participant_id)
         for each in held:
             _count(by_source.setdefault(each.source, SourceLine(each.source)), each)
-            if each.counts and each.counts["kept"] and each.rows_hash is None:
-                owners.setdefault(each.source_file_id, set()).add(participant_id)
+            if each.reason == "misfiled":
+                shared.add(each.source_file_id)
         for row in read(study.lake, "quarantine", held).select(["record_kind", "reason"]).to_pylist():
             reasons[row["record_kind"], row["reason"]] += 1
         uses = read(study.lake, "substance_use", held)
@@ -86,7 +86,7 @@ def status(study: Study) -> Status:
         [_person(study, pid) for pid in sorted(mart_states(study.lake)) if pid != NOBODY],
         sorted((kind, reason, count) for (kind, reason), count in reasons.items()),
         sorted(substances.items()),
-        sorted(sfid for sfid, ids in owners.items() if len(ids) > 1),
+        sorted(shared),
         len(stale(study)) if (study.identity / "key").exists() else 0,
         study.warehouse.exists(),
         study.roster.problems,

@@ -69,9 +69,7 @@ def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
 def _counts(held: dict[str, list[Manifest]]) -> Iterator[Broken]:
     for of in (of for of_person in held.values() for of in of_person):
         counts = of.counts
-        if counts and counts["read"] != sum(
-            counts[k] for k in ("kept", "duplicate", "ignored", "quarantined")
-        ):
+        if counts and counts["read"] != sum(counts[k] for k in ("kept", "duplicate", "ignored", "quarantined")):
             yield Broken("R", f"export {of.source_file_id[:12]}: {counts}")
 
 
@@ -81,9 +79,7 @@ def _nights(study: Study) -> Iterator[Broken]:
         rows = pq.ParquetFile(path).read(["night_date", "role"]).to_pylist() if path.exists() else []
         mains = [row["night_date"] for row in rows if row["role"] == "main"]
         if len(set(mains)) < len(mains):
-            yield Broken(
-                "I3", f"participant {pid}: {len(mains) - len(set(mains))} night dates with two main nights"
-            )
+            yield Broken("I3", f"participant {pid}: {len(mains) - len(set(mains))} night dates with two main nights")
 
 
 def _landing(study: Study) -> Iterator[Broken]:
@@ -102,14 +98,10 @@ def _warehouse(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken
     known = {(of.source_file_id, of.participant_id) for each in held.values() for of in each}
     with opened(study.warehouse) as connection:
         for table in ("sleep_session", "substance_use", "quarantine", "source_file"):
-            names = connection.execute(
-                f"select distinct source_file_id, participant_id from {table}"
-            ).fetchall()  # noqa: S608
+            names = connection.execute(f"select distinct source_file_id, participant_id from {table}").fetchall()  # noqa: S608
             strange = set(names) - known
             if strange:
-                yield Broken(
-                    "I2", f"{table}: rows of {len(strange)} exports that no manifest holds; run again"
-                )
+                yield Broken("I2", f"{table}: rows of {len(strange)} exports that no manifest holds; run again")
         rows = connection.execute(
             "select f.source_file_id, f.quarantined, count(q.locator) from source_file f left join quarantine q on"
             " q.source_file_id = f.source_file_id and q.participant_id = f.participant_id and q.record_kind in"

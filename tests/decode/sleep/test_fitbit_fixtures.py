@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import check_counts, lake_table, land, make_study, pid, quarantine, rows, run, told, write_roster
 
 from fixtures.make_fitbit import FOLDER, SITUATIONS, zip_of
 from ingest.report.quarantine import Line
+from studies import check_counts, lake_table, land, make_study, pid, quarantine, rows, run, told, write_roster
 
 NAMES = sorted(SITUATIONS)
 FIELDS = ("source_record_id", "device", "is_main_reported", "detail", "vendor_tst_min", "vendor_awake_min",
