@@ -287,12 +287,16 @@ def main() -> None:
     lake, night, costs = measure(given.exports)
     print(machine(("msgspec", "pyarrow", "numpy", "pandas", "duckdb")))
     made, loaded = costs["generate"], costs["ours"]
-    print(f"{given.exports} exports, {given.exports * FILES} files, {made['bytes'] / 1e6:.0f} MB, "
-          f"{made['nights']} nights, {costs['floor']['logs']} logs, {costs['floor']['segments']} segments\n")
+    print(
+        f"{given.exports} exports, {given.exports * FILES} files, {made['bytes'] / 1e6:.0f} MB, "
+        f"{made['nights']} nights, {costs['floor']['logs']} logs, {costs['floor']['segments']} segments\n"
+    )
     print(table(lake))
     share = loaded["plan_cpu_s"] / (loaded["plan_cpu_s"] + loaded["load_cpu_s"])
-    print(f"\nof ours: looking at landing, hashing and planning {loaded['plan_cpu_s']:.2f} s ({share:.0%}), "
-          f"decoding to committed lake {loaded['load_cpu_s']:.2f} s; {loaded['kept']} sessions kept\n")
+    print(
+        f"\nof ours: looking at landing, hashing and planning {loaded['plan_cpu_s']:.2f} s ({share:.0%}), "
+        f"decoding to committed lake {loaded['load_cpu_s']:.2f} s; {loaded['kept']} sessions kept\n"
+    )
     print(table(night))
 
 

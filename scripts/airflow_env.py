@@ -75,9 +75,7 @@ def run_dags(study: Path, home: Path, echo: Callable[[str], None]) -> None:
         _run(["airflow", "dags", "test", dag_id], env, log, echo, dag_id)
 
 
-def _run(
-    command: list[str], env: dict[str, str], log: Path, echo: Callable[[str], None], dag_id: str = ""
-) -> None:
+def _run(command: list[str], env: dict[str, str], log: Path, echo: Callable[[str], None], dag_id: str = "") -> None:
     echo(shlex.join(command))
     lines = []
     with (

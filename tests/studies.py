@@ -150,7 +150,7 @@ def check_counts(root: Path) -> None:
 
 def told(root: Path) -> str:
     """Every text cell of lake and warehouse, every manifest and every file name of both."""
-    found = [name for name in files(root / "lake")]
+    found = list(files(root / "lake"))
     for path in (root / "lake").rglob("[!.]*"):
         if path.suffix == ".json":
             found.append(path.read_text())
@@ -176,7 +176,8 @@ def fitbit_log(log_id: int, start: datetime, hours: float = 8, main: bool = True
     summary = {level: {"count": 1, "minutes": parts[level] // 2} for level in parts}
     return {
         "logId": log_id, "dateOfSleep": f"{at:%Y-%m-%d}", "startTime": _clock(start), "endTime": _clock(at),
-        "duration": half_minutes * 30_000, "minutesToFallAsleep": 0, "minutesAsleep": (half_minutes - parts["wake"]) // 2,
+        "duration": half_minutes * 30_000, "minutesToFallAsleep": 0,
+        "minutesAsleep": (half_minutes - parts["wake"]) // 2,
         "minutesAwake": parts["wake"] // 2, "timeInBed": half_minutes // 2, "efficiency": 94, "type": "stages",
         "mainSleep": main, "levels": {"summary": summary, "data": data, "shortData": []}, **other,
     }  # fmt: skip

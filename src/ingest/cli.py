@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # half of the time `--help` took
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Strict = Annotated[bool, typer.Option("--strict", help="End with 1 where anything is quarantined.")]
+Strict = Annotated[bool, typer.Option("--strict", help="End with 1 where this run sets anything aside.")]
 Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
 
 

@@ -38,9 +38,7 @@ def faster(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def child_environment(
-    airflow_env: ModuleType, faster: dict[str, str]
-) -> Callable[[Path, Path], dict[str, str]]:
+def child_environment(airflow_env: ModuleType, faster: dict[str, str]) -> Callable[[Path, Path], dict[str, str]]:
     """environment(home, study) of airflow_env, without the settings of the machine the tests run on."""
     return lambda home, study: airflow_env.environment(home, study) | faster
 

@@ -61,9 +61,7 @@ def airflow_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_env: M
     return put
 
 
-def test_tasks_are_echoed_with_their_state(
-    airflow_says: Says, airflow_env: ModuleType, tmp_path: Path
-) -> None:
+def test_tasks_are_echoed_with_their_state(airflow_says: Says, airflow_env: ModuleType, tmp_path: Path) -> None:
     airflow_says("neither")
     lines: list[str] = []
     airflow_env.run_dags(tmp_path, tmp_path / "home", lines.append)
@@ -76,9 +74,7 @@ def test_tasks_are_echoed_with_their_state(
     assert "the last words of publish_warehouse" in (tmp_path / "home" / "dags-test.log").read_text()
 
 
-def test_a_run_that_only_reports_refusals_goes_on(
-    airflow_says: Says, airflow_env: ModuleType, tmp_path: Path
-) -> None:
+def test_a_run_that_only_reports_refusals_goes_on(airflow_says: Says, airflow_env: ModuleType, tmp_path: Path) -> None:
     airflow_says("ingest_exports", "report_refusals:-1:failed")
     lines: list[str] = []
     airflow_env.run_dags(tmp_path, tmp_path / "home", lines.append)
@@ -122,9 +118,7 @@ def test_everything_is_on_loopback(airflow_env: ModuleType, tmp_path: Path) -> N
     assert all(address.startswith("http://127.0.0.1:12345") for address in addresses)
 
 
-def test_the_printed_lines_give_a_shell_the_settings(
-    airflow_env: ModuleType, python: str, tmp_path: Path
-) -> None:
+def test_the_printed_lines_give_a_shell_the_settings(airflow_env: ModuleType, python: str, tmp_path: Path) -> None:
     study = tmp_path / "my study's folder"
     printed = subprocess.run(
         [python, str(PROJECT / "scripts" / "airflow_env.py"), str(tmp_path), str(study), "--port", "81"],

@@ -23,9 +23,7 @@ import pytest
 from ingest.demo.facts import CANARY
 
 PROJECT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(
-    r"^```sh\n(.*?)^```", (PROJECT / "docs" / "airflow.md").read_text(), re.MULTILINE | re.DOTALL
-)
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (PROJECT / "docs" / "airflow.md").read_text(), re.MULTILINE | re.DOTALL)
 PATIENCE_S = 300
 pytestmark = pytest.mark.xdist_group("airflow")
 

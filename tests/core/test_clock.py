@@ -16,9 +16,7 @@ from ingest._core import clock
 ZONES = ["Europe/Oslo", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/St_Johns", "UTC",
          "Africa/Casablanca", "Pacific/Apia"]  # fmt: skip
 GOLDEN = Path(__file__).parents[1] / "golden"
-clocks = st.datetimes(datetime(2001, 1, 1), datetime(2040, 1, 1)).map(
-    lambda d: d.replace(second=0, microsecond=0)
-)
+clocks = st.datetimes(datetime(2001, 1, 1), datetime(2040, 1, 1)).map(lambda d: d.replace(second=0, microsecond=0))
 
 
 def _near_change(zone: str) -> st.SearchStrategy[datetime]:
@@ -26,9 +24,7 @@ def _near_change(zone: str) -> st.SearchStrategy[datetime]:
     if not changes:
         return clocks
     minutes = st.integers(-24 * 60, 24 * 60).map(lambda m: timedelta(minutes=m))
-    return st.builds(
-        lambda at, by: clock.from_micros(at).replace(tzinfo=None) + by, st.sampled_from(changes), minutes
-    )
+    return st.builds(lambda at, by: clock.from_micros(at).replace(tzinfo=None) + by, st.sampled_from(changes), minutes)
 
 
 @pytest.mark.parametrize("name", ZONES)
@@ -36,9 +32,7 @@ def test_local_to_utc_agrees_with_pep_495(name: str) -> None:
     @given(st.one_of(clocks, _near_change(name)))
     def agrees(local: datetime) -> None:
         first, second, kind = clock.zone(name).to_utc(np.array([clock.to_micros(local)]))
-        expected = [
-            local.replace(tzinfo=clock._zone_info(name), fold=fold).astimezone(UTC) for fold in (0, 1)
-        ]
+        expected = [local.replace(tzinfo=clock._zone_info(name), fold=fold).astimezone(UTC) for fold in (0, 1)]
         assert [clock.from_micros(first[0]), clock.from_micros(second[0])] == expected
         back = expected[0].astimezone(clock._zone_info(name)).replace(tzinfo=None)
         assert (kind[0] == -1) == (back != local)

@@ -14,8 +14,7 @@ from ingest._core.errors import WrongUse
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {
-    path.stem: json.loads(path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "schemas").glob("*.json"))
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "schemas").glob("*.json"))
 }
 COLUMNS = [(name, field) for name, schema in SCHEMAS.items() for field in schema["fields"]]
 

@@ -99,9 +99,7 @@ def test_exports_are_as_old_as_their_names_say(demo: DemoFacts) -> None:
         ends = [log["endTime"] for log in logs_of(demo.root, person.exports).values()]
         written = min((demo.root / path).stat().st_mtime for path in person.exports)
         # No zone is more than 14 h from UTC, so no log ends after its own export.
-        assert datetime.fromisoformat(max(ends)) < datetime(1970, 1, 1) + timedelta(
-            seconds=written, hours=-12
-        )
+        assert datetime.fromisoformat(max(ends)) < datetime(1970, 1, 1) + timedelta(seconds=written, hours=-12)
 
 
 def test_layouts_and_the_canary(demo: DemoFacts) -> None:

@@ -30,9 +30,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(0, 2**32), st.integers(240, 1100), st.integers(0, 200), st.integers(0, 30), st.integers(0, 20)
-)
+@given(st.integers(0, 2**32), st.integers(240, 1100), st.integers(0, 200), st.integers(0, 30), st.integers(0, 20))
 def test_a_staged_night_has_exactly_what_was_asked_for(
     seed: int, asleep: int, awake: int, first: int, last: int
 ) -> None:

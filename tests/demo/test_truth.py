@@ -20,9 +20,7 @@ def test_summaries_are_the_overlaid_minutes_in_the_vendors_rounding(demo: DemoFa
             summary = {level: each["minutes"] for level, each in log["levels"]["summary"].items()}
             for level, minutes in summary.items():
                 assert abs(minutes - cells.count(level) / 2) <= 0.5
-            awake = sum(
-                minutes for level, minutes in summary.items() if level in {"wake", "awake", "restless"}
-            )
+            awake = sum(minutes for level, minutes in summary.items() if level in {"wake", "awake", "restless"})
             assert log["minutesAwake"] == awake
             assert log["minutesAsleep"] == sum(summary.values()) - awake
             known = (len(cells) - cells.count("unknown")) // 2
@@ -110,9 +108,7 @@ def test_tapered_doses_fall_to_stated_none(demo: DemoFacts) -> None:
             daily[min(day // 7, 5)].append(0.0 if row["no_use"] else float(row["amount"]))
         assert set(daily[5]) == {0.0}
         assert len(daily[5]) > 25
-        before = np.mean(
-            [amount for week, amounts in daily.items() if week < 0 for amount in amounts if amount]
-        )
+        before = np.mean([amount for week, amounts in daily.items() if week < 0 for amount in amounts if amount])
         last = [amount for amount in daily[3] if amount]
         assert np.mean(last) < 0.45 * before
 
@@ -128,9 +124,7 @@ def test_spring_and_fall_nights_are_written_as_the_vendor_does(demo: DemoFacts) 
                   if log["mainSleep"] and log["dateOfSleep"] == nights[person.zone]]  # fmt: skip
         data = log["levels"]["data"]
         truth = next(n for n in person.truth if n.clock != "ordinary")
-        wall = (
-            datetime.fromisoformat(log["endTime"]) - datetime.fromisoformat(log["startTime"])
-        ).seconds / 60
+        wall = (datetime.fromisoformat(log["endTime"]) - datetime.fromisoformat(log["startTime"])).seconds / 60
         if truth.clock == "spring":
             assert wall == truth.time_in_bed_min + 60
             assert (data[-1]["level"], data[-1]["seconds"]) == ("unknown", 3600)

@@ -172,9 +172,7 @@ def test_mitragynine_as_reported_goes_before_what_is_computed() -> None:
         ("methadone", {"reasons": "maintenance,pain"}, "no_mme_maintenance"),
     ],
 )
-def test_where_no_factor_is_accepted_the_reason_stands(
-    substance: str, more: dict[str, Any], flag: str
-) -> None:
+def test_where_no_factor_is_accepted_the_reason_stands(substance: str, more: dict[str, Any], flag: str) -> None:
     found = converted(substance, 10, "mg", **more)
     assert (found["amount"], found["mme_mg"], found["flags"]) == (10.0, None, [flag])
 
@@ -220,9 +218,7 @@ def test_a_column_converts_like_its_single_reports(
         ]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "ＭＧ", "2 mg", "mg/kg", "g g", "mgs of stuff", "ml of x mg/ml", "capsule of mg"]
-)
+@pytest.mark.parametrize("text", ["", "ＭＧ", "2 mg", "mg/kg", "g g", "mgs of stuff", "ml of x mg/ml", "capsule of mg"])
 def test_words_that_are_no_unit(text: str) -> None:
     assert parse_unit(text) is None
 

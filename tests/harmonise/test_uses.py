@@ -47,9 +47,7 @@ def test_an_empty_log_gives_nobody_anything() -> None:
     assert tally == Tally()
 
 
-CLOCKS = st.datetimes(datetime(2001, 1, 1), datetime(2026, 4, 1)).map(
-    lambda clock: clock.replace(microsecond=0)
-)
+CLOCKS = st.datetimes(datetime(2001, 1, 1), datetime(2026, 4, 1)).map(lambda clock: clock.replace(microsecond=0))
 NEAR_CHANGES = st.builds(
     lambda change, minutes: change + timedelta(minutes=minutes),
     st.sampled_from(
@@ -142,8 +140,7 @@ def test_times_that_cannot_be_are_refused(taken: str, reason: str | None) -> Non
 
 def test_an_extreme_amount_is_kept_and_flagged() -> None:
     uses = uses_of(
-        LONG
-        + "kratom,2026-03-01T21:30,49.9,g\nkratom,2026-03-02T21:30,50,g\noxycodone,2026-03-03T21:30,9999,mg\n"
+        LONG + "kratom,2026-03-01T21:30,49.9,g\nkratom,2026-03-02T21:30,50,g\noxycodone,2026-03-03T21:30,9999,mg\n"
     )
     assert [use["flags"] for use in uses] == ["no_mme_factor", "extreme_amount,no_mme_factor", None]
     assert [use["amount"] for use in uses] == [49.9, 50.0, 9999.0]
@@ -206,9 +203,7 @@ def ids(text: str, *mappings: dict[str, Any]) -> list[str]:
 
 def test_the_same_report_has_the_same_id_and_hash_in_every_export() -> None:
     march = LONG + REPORT.format(day=1, grams=3) + REPORT.format(day=2, grams=3)
-    later = (
-        LONG + REPORT.format(day=3, grams=1) + REPORT.format(day=2, grams=3) + REPORT.format(day=1, grams=3)
-    )
+    later = LONG + REPORT.format(day=3, grams=1) + REPORT.format(day=2, grams=3) + REPORT.format(day=1, grams=3)
     a, b = (harmonise(decode(text)).to_pylist() for text in (march, later))
     assert [use["use_id"] for use in a] == [use["use_id"] for use in b[:2]]
     assert [use["content_hash"] for use in a] == [use["content_hash"] for use in b[:2]]
@@ -273,9 +268,7 @@ def test_ids_do_not_depend_on_the_zone_but_instants_do() -> None:
     moved = {"P01": Person(PEOPLE["P01"].participant_id, "P01", "Asia/Tokyo", "roster")}
     decoded = decode(text)
     assert decoded.uses is not None
-    (there,) = pa.concat_tables(
-        harmonise_uses(decoded.uses, decoded.tally, FACTS, moved, "P01").values()
-    ).to_pylist()
+    (there,) = pa.concat_tables(harmonise_uses(decoded.uses, decoded.tally, FACTS, moved, "P01").values()).to_pylist()
     (here,) = uses_of(text)
     assert (there["use_id"], there["taken_local"]) == (here["use_id"], here["taken_local"])
     assert here["taken_utc"] - there["taken_utc"] == timedelta(hours=8)

@@ -166,7 +166,8 @@ def test_a_row_for_every_yes_and_no(study: Path, ref: str) -> None:
     found = rows(
         study,
         f"""select no_use, count(*), bool_and(time_precision = 'day'), count(taken_utc)
-        from substance_use where participant_id = '{pid(study, ref)}' and substance = 'alcohol' group by 1 order by 1""",
+        from substance_use where participant_id = '{pid(study, ref)}' and substance = 'alcohol'
+        group by 1 order by 1""",
     )
     assert found == [(answer == "No", said[answer], True, 0) for answer in ("Yes", "No") if said[answer]]
 

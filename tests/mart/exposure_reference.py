@@ -29,9 +29,7 @@ COARSENESS = ["exact", "hour", "part_of_day", "day"]
 class Reference:
     """One participant's nights and log; `rows()` gives what night_exposure should give."""
 
-    def __init__(
-        self, nights: list[Row], uses: list[Row], person: PersonSettings, settings: Exposure
-    ) -> None:
+    def __init__(self, nights: list[Row], uses: list[Row], person: PersonSettings, settings: Exposure) -> None:
         self.nights = sorted(nights, key=lambda row: row["night_date"])
         self.uses, self.person, self.settings = uses, person, settings
         self.zone = ZoneInfo(person.zone_name)
@@ -46,9 +44,7 @@ class Reference:
         return (self.local(at) - timedelta(hours=self.settings.day_start_hour)).date()
 
     def use_day(self, use: Row) -> date:
-        return (
-            self.day_of(use["taken_utc"]) if use["time_precision"] in ("exact", "hour") else use["local_date"]
-        )
+        return self.day_of(use["taken_utc"]) if use["time_precision"] in ("exact", "hour") else use["local_date"]
 
     def span(self, use: Row) -> Span:
         """First and last instant at which the use may have been."""
@@ -94,9 +90,7 @@ class Reference:
                 clocks.append((row["onset_local"] - begin) // TICK)
         if len(clocks) < self.settings.usual_nights:
             return None
-        middle = int(
-            Fraction(median([Fraction(clock) for clock in clocks[-self.settings.usual_nights :]])) // 1
-        )
+        middle = int(Fraction(median([Fraction(clock) for clock in clocks[-self.settings.usual_nights :]])) // 1)
         begin = datetime.combine(self.nights[index]["night_date"], time()) + hours
         return self.utc(begin + middle * TICK)
 
@@ -186,9 +180,7 @@ class Reference:
         known = sum((Fraction(str(amount)) for amount in amounts if amount is not None), Fraction(0))
         return len(uses), None if unknown else float(known), unknown
 
-    def window(
-        self, mine: list[Row], low: datetime, high: datetime, substance: str, unit: str
-    ) -> tuple[Any, Any, Any]:
+    def window(self, mine: list[Row], low: datetime, high: datetime, substance: str, unit: str) -> tuple[Any, Any, Any]:
         if not all(self.good(substance, day) for day in self.days_between(low, high)):
             return None, None, None
         touching = [use for use in mine if self.touches(use, low, high)]
@@ -212,9 +204,7 @@ class Reference:
                 return None, None
             if first <= at < last:
                 return None, None
-        return (at - then) / timedelta(hours=1), self.total(
-            [u for u in timed if u["taken_utc"] == then], unit
-        )[1]
+        return (at - then) / timedelta(hours=1), self.total([u for u in timed if u["taken_utc"] == then], unit)[1]
 
     def load(self, mine: list[Row], at: datetime | None, substance: str, unit: str) -> float | None:
         half_life = self.settings.half_lives_h.get(substance)

@@ -65,9 +65,7 @@ def night(night_date: str, onset: str | None, wake: str | None, zone: str = "UTC
     }
 
 
-def dose(
-    at: str, amount: float | None = None, unit: str | None = "g", zone: str = "UTC", **other: Any
-) -> Row:
+def dose(at: str, amount: float | None = None, unit: str | None = "g", zone: str = "UTC", **other: Any) -> Row:
     """One timed use."""
     taken = instant(at)
     local = taken.astimezone(ZoneInfo(zone)).replace(tzinfo=None)

@@ -176,9 +176,7 @@ def test_every_date_has_a_night_or_one_reason(
     nights: set[int], naps: set[int], logs: set[int], withdrew: int | None
 ) -> None:
     uses = tuple(no_use(str(day(number))) for number in logs)
-    rows = covered(
-        sorted(nights), tuple(naps), uses, last_seen=12, withdrew_on=day(withdrew) if withdrew else None
-    )
+    rows = covered(sorted(nights), tuple(naps), uses, last_seen=12, withdrew_on=day(withdrew) if withdrew else None)
     assert sorted(rows) == list(range(1, (withdrew or 12) + 1))
     for number, row in rows.items():
         assert row["has_sleep"] == (number in nights)

@@ -47,9 +47,7 @@ def test_residual_load_of_the_golden_doses(half_life_h: float, name: str) -> Non
 def test_edge(name: str) -> None:
     case = EDGES[name]
     uses = [
-        dose(each["taken_at"], each["amount"])
-        if "taken_at" in each
-        else day_use(each["date"], each["amount"])
+        dose(each["taken_at"], each["amount"]) if "taken_at" in each else day_use(each["date"], each["amount"])
         for each in case["doses"]
     ]
     used = {"2024-03-04"} if uses else set()

@@ -65,9 +65,7 @@ def test_usual_anchor_of_a_night_without_onset_among_the_fourteen_skips_it() -> 
     nights += onsets("2024-03-01", ["22:00"] * 14)
     rows = exposures(nights, [no_use("2024-03-14")])
     # Before 14 March lie 13 nights at 22:00, one without onset and one at 20:00: the median is 22:00.
-    assert one(rows, night_date=date(2024, 3, 14), anchor="usual")["anchor_utc"] == instant(
-        "2024-03-14T22:00Z"
-    )
+    assert one(rows, night_date=date(2024, 3, 14), anchor="usual")["anchor_utc"] == instant("2024-03-14T22:00Z")
 
 
 def test_usual_anchor_follows_the_local_clock_over_a_change_of_the_clocks() -> None:
@@ -77,9 +75,7 @@ def test_usual_anchor_follows_the_local_clock_over_a_change_of_the_clocks() -> N
         night("2024-03-31", "2024-03-31T21:00Z", None, "Europe/Oslo"),
     ]
     rows = exposures(nights, [no_use("2024-03-31")], Exposure(usual_nights=1), zone_name="Europe/Oslo")
-    assert one(rows, night_date=date(2024, 3, 31), anchor="usual")["anchor_utc"] == instant(
-        "2024-03-31T20:00Z"
-    )
+    assert one(rows, night_date=date(2024, 3, 31), anchor="usual")["anchor_utc"] == instant("2024-03-31T20:00Z")
 
 
 def test_usual_anchor_of_a_night_worker_is_counted_from_the_own_anchor_hour() -> None:
@@ -90,9 +86,7 @@ def test_usual_anchor_of_a_night_worker_is_counted_from_the_own_anchor_hour() ->
         night("2024-03-03", "2024-03-03T09:00Z", None),
     ]
     rows = exposures(nights, [no_use("2024-03-03")], Exposure(usual_nights=2), day_anchor_hour=0)
-    assert one(rows, night_date=date(2024, 3, 3), anchor="usual")["anchor_utc"] == instant(
-        "2024-03-03T12:00Z"
-    )
+    assert one(rows, night_date=date(2024, 3, 3), anchor="usual")["anchor_utc"] == instant("2024-03-03T12:00Z")
 
 
 # Days

@@ -44,9 +44,7 @@ class Content:
 
     @property
     def entry(self) -> RosterEntry:
-        return RosterEntry(
-            f"ref-{self.participant_id}", "Europe/Oslo", date(2026, 2, 1), arm=f"arm{self.variant}"
-        )
+        return RosterEntry(f"ref-{self.participant_id}", "Europe/Oslo", date(2026, 2, 1), arm=f"arm{self.variant}")
 
     def export(self, age: str) -> str:
         return digest(self.participant_id, age)
@@ -227,10 +225,7 @@ def put(study: Study, *contents: Content) -> None:
 
 def put_state(study: Study, participant_id: str, mart_hash: str) -> None:
     """Commit the marts as built from the manifests that stand now."""
-    held = [
-        f"{each.source_file_id}.{each.inputs_hash}.{each.status}"
-        for each in manifests(study.lake, participant_id)
-    ]
+    held = [f"{each.source_file_id}.{each.inputs_hash}.{each.status}" for each in manifests(study.lake, participant_id)]
     state = MartState(participant_id, mart_hash, "1", "settings", held)
     write_bytes(study.lake / "_mart" / f"{participant_id}.json", msgspec.json.encode(state))
 

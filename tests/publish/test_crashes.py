@@ -67,9 +67,7 @@ def die_at(nth):
 
     def hook(event, arguments):
         nonlocal seen
-        writes = (
-            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        )
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if event in _CHANGING or writes:
             seen += 1
             if seen == nth:

@@ -136,9 +136,7 @@ def test_a_roster_row_outlives_the_marts_it_was_published_with(published):
     (published.lake / "_mart" / "pd.json").unlink()
     done = publish(published, roster, NOW)
     assert (done.removed, done.published) == (["pd"], ["pd"])
-    assert ask(published, "SELECT time_zone FROM participant WHERE participant_id = 'pd'") == [
-        ("Europe/Oslo",)
-    ]
+    assert ask(published, "SELECT time_zone FROM participant WHERE participant_id = 'pd'") == [("Europe/Oslo",)]
     assert ask(published, "SELECT count(*) FROM publication WHERE participant_id = 'pd'") == [(0,)]
 
 
@@ -171,9 +169,7 @@ def test_withdrawal_censors_and_says_so(study):
 
 
 def test_refused_exports_of_nobody_known_are_published(study):
-    refused = Manifest(
-        "f" * 64, "_study", "unknown", "", "", NOW.isoformat(), NOW.isoformat(), "refused", "a1"
-    )
+    refused = Manifest("f" * 64, "_study", "unknown", "", "", NOW.isoformat(), NOW.isoformat(), "refused", "a1")
     line = {
         "source_file_id": refused.source_file_id,
         "participant_id": "_study",
@@ -187,9 +183,7 @@ def test_refused_exports_of_nobody_known_are_published(study):
     commit(study.lake, refused, {"quarantine": arrow("quarantine", [line])})
     put_state(study, "_study", "h")
     assert publish(study, people(A, B, C), NOW).published == ["_study", "pa", "pb", "pc"]
-    assert ask(study, "SELECT reason FROM quarantine WHERE participant_id = '_study'") == [
-        ("unknown_participant",)
-    ]
+    assert ask(study, "SELECT reason FROM quarantine WHERE participant_id = '_study'") == [("unknown_participant",)]
     counts = "SELECT status, records_read, kept FROM source_file WHERE participant_id = '_study'"
     assert ask(study, counts) == [("refused", None, None)]
     assert ask(study, "SELECT count(*) FROM participant WHERE participant_id = '_study'") == [(0,)]
@@ -244,9 +238,7 @@ def test_tables_columns_and_comments_are_the_contracts(published):
     assert told == wanted
     texts = ask(published, "SELECT table_name, comment FROM duckdb_tables()")
     assert dict(texts) == {
-        name: schema["description"]
-        for name, schema in contract.schemas().items()
-        if schema.get("published", True)
+        name: schema["description"] for name, schema in contract.schemas().items() if schema.get("published", True)
     }
 
 
@@ -304,9 +296,7 @@ def replace_inputs(of):
 
 
 def test_an_export_the_marts_do_not_know_yet_stays_out(published):
-    more = Manifest(
-        "e" * 64, "pb", "fitbit", "takeout", "1", NOW.isoformat(), NOW.isoformat(), "loaded", "b2"
-    )
+    more = Manifest("e" * 64, "pb", "fitbit", "takeout", "1", NOW.isoformat(), NOW.isoformat(), "loaded", "b2")
     revised = replace(B, variant=1)
     put(published, revised)
     commit(published.lake, more, {})
@@ -343,9 +333,7 @@ def test_marts_rebuilt_meanwhile_are_not_mixed(published):
     revised = replace(B, variant=1)
     put(published, revised)
     with pytest.raises(Transient, match="run again"):
-        publish(
-            published, people(A, revised, C), NOW, lambda done, total: put_state(published, "pb", "other")
-        )
+        publish(published, people(A, revised, C), NOW, lambda done, total: put_state(published, "pb", "other"))
     assert warehouse_rows(published.warehouse) == expected([A, B, C])
 
 

@@ -43,9 +43,7 @@ def zone_exists(name: str) -> bool:
 
 def _zone_info(name: str) -> ZoneInfo:
     parts = name.split("/")
-    if not all(
-        part and part.replace("_", "a").replace("-", "a").replace("+", "a").isalnum() for part in parts
-    ):
+    if not all(part and part.replace("_", "a").replace("-", "a").replace("+", "a").isalnum() for part in parts):
         raise ValueError("no zone name")
     file = resources.files("tzdata.zoneinfo").joinpath(*parts)
     with file.open("rb") as stream:

@@ -81,10 +81,7 @@ def arrow_schema(table: str, where: str = LAKE) -> pa.Schema:
         "clock": pa.timestamp("us"),
     }
     return pa.schema(
-        [
-            pa.field(field["name"], types[kind(field)], nullable=not required(field))
-            for field in fields(table, where)
-        ]
+        [pa.field(field["name"], types[kind(field)], nullable=not required(field)) for field in fields(table, where)]
     )
 
 
@@ -143,9 +140,7 @@ def _column(table: str, data: pa.Table, field: pa.Field) -> pa.ChunkedArray:
             column = column.cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             # Arrow's own message quotes the value, and values may be personal.
-            raise Terminal(
-                f"table {table}: column {field.name} is {column.type}, expected {field.type}"
-            ) from None
+            raise Terminal(f"table {table}: column {field.name} is {column.type}, expected {field.type}") from None
     if not field.nullable and column.null_count:
         raise Terminal(f"table {table}: {column.null_count} NULLs in {field.name}, which may not be NULL")
     return column

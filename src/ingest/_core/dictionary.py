@@ -162,8 +162,7 @@ def _json() -> str:
 
 def _html() -> str:
     contents = "".join(
-        f'<li><a href="#{name}">{name}</a>: {escape(schema["title"])}</li>\n'
-        for name, schema in schemas().items()
+        f'<li><a href="#{name}">{name}</a>: {escape(schema["title"])}</li>\n' for name, schema in schemas().items()
     )
     sections = "".join(map(_html_section, schemas()))
     return (

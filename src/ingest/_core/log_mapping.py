@@ -80,8 +80,7 @@ class Answers(_Strict):
             return data
         names: dict[Any, str] = {True: "yes", False: "no", None: "none"}
         return {
-            names[key] if key is None or isinstance(key, bool) else key: _as_words(words)
-            for key, words in data.items()
+            names[key] if key is None or isinstance(key, bool) else key: _as_words(words) for key, words in data.items()
         }
 
     @model_validator(mode="after")
@@ -157,12 +156,8 @@ class LogMapping(_Strict):
     reported_at: When | None = Field(None, description="when the answer was given")
     recall_method: Literal["event", "end_of_day", "tlfb", "clinician"] | None = None
     answers: Answers = Answers()
-    units: dict[str, str] = Field(
-        {}, description="the log's own words for units, each with the unit it means"
-    )
-    substances: dict[str, Code] = Field(
-        {}, description="the log's own names of substances, each with its code"
-    )
+    units: dict[str, str] = Field({}, description="the log's own words for units, each with the unit it means")
+    substances: dict[str, Code] = Field({}, description="the log's own names of substances, each with its code")
     date: When | None = Field(None, description="day of a daily or wide row")
     date_means: DateMeans | None = Field(
         None,
@@ -176,9 +171,7 @@ class LogMapping(_Strict):
     amount: Column | None = None
     unit: Column | None = None
     unit_is: str | None = None
-    no_use: Column | None = Field(
-        None, description="long: a column of answers; yes means that there was no use"
-    )
+    no_use: Column | None = Field(None, description="long: a column of answers; yes means that there was no use")
     product_form: Column | None = None
     route: Column | None = None
     reason: Column | None = None

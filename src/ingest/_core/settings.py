@@ -63,9 +63,7 @@ class DoseBands(Strict):
 class Exposure(Strict):
     """What was taken before the night (decided rules 5 to 8 of docs/glossary.md)."""
 
-    substances: list[Code] = Field(
-        default=[], description="rows for each; empty: those the participant logged"
-    )
+    substances: list[Code] = Field(default=[], description="rows for each; empty: those the participant logged")
     day_start_hour: int = Field(5, ge=0, le=12, description="an exposure day runs from this hour to the next")
     usual_nights: int = Field(14, ge=1, description="nights behind the median of the anchor `usual`")
     logged_by: Literal["substance", "any"] = Field(
@@ -118,9 +116,7 @@ class Settings(Strict):
 
     def mart_hash_part(self) -> str:
         """Hash of the settings the marts depend on."""
-        kept = self.model_dump(
-            mode="json", include={"time_zone", "history", "source_priority", "nights", "exposure"}
-        )
+        kept = self.model_dump(mode="json", include={"time_zone", "history", "source_priority", "nights", "exposure"})
         return digest(json.dumps(kept, sort_keys=True))
 
     def decode_hash_part(self) -> str:

@@ -110,9 +110,7 @@ class Study:
 def open_study(root: Path) -> Study:
     """Read study.yaml and roster.csv; raises WrongUse where they cannot be used."""
     if not root.is_dir():
-        raise WrongUse(
-            f"{root} is no folder; `ingest init DIR` makes a study, `--study DIR` says where it is"
-        )
+        raise WrongUse(f"{root} is no folder; `ingest init DIR` makes a study, `--study DIR` says where it is")
     return Study(root, load_settings(root / "study.yaml"), load_roster(root / "roster.csv"))
 
 
@@ -123,9 +121,7 @@ def load_roster(path: Path) -> Roster:
             rows = list(csv.DictReader(stream))
             header = set(rows[0]) if rows else set()
     except FileNotFoundError as error:
-        raise WrongUse(
-            f"{path.name} is missing; it needs the columns participant_ref,time_zone,enrolled_on"
-        ) from error
+        raise WrongUse(f"{path.name} is missing; it needs the columns participant_ref,time_zone,enrolled_on") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise WrongUse(f"{path.name}: expected a comma-separated table in UTF-8; save it as such") from error
     missing = [column for column in _REQUIRED if rows and column not in header]

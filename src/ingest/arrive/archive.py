@@ -44,8 +44,7 @@ class Archive:
         _check_names(infos)
         self._infos = {info.filename: info for info in infos}
         self.members = tuple(
-            ArchiveMember(name, info.file_size, _packed_at(info))
-            for name, info in sorted(self._infos.items())
+            ArchiveMember(name, info.file_size, _packed_at(info)) for name, info in sorted(self._infos.items())
         )
 
     def open(self, name: str) -> IO[bytes]:
@@ -75,8 +74,7 @@ class Archive:
         if so_far > 1 << 20 and so_far / packed > self._bounds.ratio:
             raise Refused(
                 "bomb",
-                f"unpacks to more than {self._bounds.ratio} times its size "
-                "(bounds.ratio); not a plausible export",
+                f"unpacks to more than {self._bounds.ratio} times its size (bounds.ratio); not a plausible export",
             )
 
 
@@ -137,9 +135,7 @@ def _check_directory(stream: IO[bytes], bounds: Bounds) -> None:
     if entries == 0xFFFF or tail.rfind(_END64_LOCATOR, 0, at) >= 0:
         at64 = tail.rfind(b"PK\x06\x06", 0, at)
         if at64 < 0 or at - at64 < 56:
-            raise Refused(
-                "cut_short", "the zip's 64-bit directory is not where it should be; download it again"
-            )
+            raise Refused("cut_short", "the zip's 64-bit directory is not where it should be; download it again")
         entries, directory_bytes = struct.unpack_from("<QQ", tail, at64 + 32)
     if entries > bounds.entries or directory_bytes > bounds.entries * 1024:
         raise Refused("too_many_members", f"{entries} members, at most {bounds.entries} (bounds.entries)")
@@ -180,6 +176,4 @@ def _packed_at(info: zipfile.ZipInfo) -> datetime | None:
 
 
 def _damaged(error: BaseException) -> Refused:
-    return Refused(
-        "damaged", f"the zip cannot be unpacked here ({type(error).__name__}); copy or download it again"
-    )
+    return Refused("damaged", f"the zip cannot be unpacked here ({type(error).__name__}); copy or download it again")

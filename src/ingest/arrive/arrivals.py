@@ -76,9 +76,7 @@ class Arrivals:
         if not file.unchanged():
             raise Transient("a landing file changed while it was read; it is taken up by the next run")
         with self._db:
-            self._db.execute(
-                "insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value)
-            )
+            self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value))
         return value
 
     def differs(self, file: LandedFile) -> bool:
@@ -142,9 +140,7 @@ class Arrivals:
 
     def present_ids(self, folder: str) -> set[str]:
         """source_file_ids that stand in landing under a folder, as of the last look."""
-        rows = self._db.execute(
-            "select source_file_id from arrival where folder = ? and present = 1", (folder,)
-        )
+        rows = self._db.execute("select source_file_id from arrival where folder = ? and present = 1", (folder,))
         return {row[0] for row in rows}
 
     def get(self, token: str) -> Arrival | None:

@@ -34,8 +34,9 @@ class Stretches:
     @staticmethod
     def joined(parts: list[Stretches]) -> Stretches:
         """All stretches of the parts, one after the other."""
-        return Stretches(*(np.concatenate([getattr(p, name) for p in parts])
-                           for name in ("group", "start", "end", "code")))
+        return Stretches(
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in ("group", "start", "end", "code"))
+        )
 
 
 def overlay(base: Stretches, over: Stretches) -> Stretches:

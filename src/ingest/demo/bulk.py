@@ -15,9 +15,7 @@ _EVENING, _MORNING, _ID = "1901-01-01", "1901-01-02", "10000000000"
 _FIRST_LOG_ID = 20_000_000_000
 
 
-def takeout_files(
-    nights: int, start: date, rng: Generator, first_log_id: int = _FIRST_LOG_ID
-) -> list[Member]:
+def takeout_files(nights: int, start: date, rng: Generator, first_log_id: int = _FIRST_LOG_ID) -> list[Member]:
     """(name, bytes) of `sleep-*.json` of BLOCK_DAYS nights each, from the evening of `start`, without gaps.
 
     About 3.7 kB a night, in Takeout's printing; one main sleep a night, one in sixteen without stages. The

@@ -130,8 +130,7 @@ def render_log(log: SleepLog, averages: dict[str, int]) -> str:
     asleep = sum(minutes.values()) - awake
     counts = level_counts(log.runs)
     summary = [
-        _summary(name, counts.get(name, 0), minutes[name], averages.get(name, 0) if staged else None)
-        for name in levels
+        _summary(name, counts.get(name, 0), minutes[name], averages.get(name, 0) if staged else None) for name in levels
     ]
     parts = [_segments("data", log.start, data_segments(log.runs))]
     if staged:

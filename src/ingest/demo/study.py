@@ -141,9 +141,7 @@ def _write_person(root: Path, life: Life, nights: int) -> PersonFacts:
         exported, until = exported - timedelta(days=nights // 4), until - timedelta(days=nights // 4)
     exports, files = _put_exports(root, home, life, exported, until)
     records = sum(data.count(b'"logId" :') for _, data in files)
-    return replace(
-        _facts(life, until), exports=exports, damaged=damaged, sleep_records=records, log_rows=len(rows)
-    )
+    return replace(_facts(life, until), exports=exports, damaged=damaged, sleep_records=records, log_rows=len(rows))
 
 
 def _put_exports(
@@ -163,9 +161,7 @@ def _put_exports(
 def _put_cut_short(root: Path, home: str, life: Life, exported: datetime) -> str:
     """The newest zip of this person, of which the last third was lost on the way."""
     whole = takeout_zip(sleep_files(life.sleeps, START), score_csv(life.scores), _PERSONAL_NAME, exported)
-    return _put(
-        root, f"{home}takeout-{exported:%Y%m%dT%H%M%SZ}-001.zip", whole[: len(whole) * 2 // 3], exported
-    )
+    return _put(root, f"{home}takeout-{exported:%Y%m%dT%H%M%SZ}-001.zip", whole[: len(whole) * 2 // 3], exported)
 
 
 def _write_unknown(root: Path, life: Life) -> None:

@@ -61,9 +61,7 @@ def content_hashes(uses: pa.Table, codes: pa.Array) -> pa.Array:
         columns.append(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False).astype("<f8").view("<i8"))
     rows = np.stack(columns, axis=1)
     width, data = rows.shape[1] * 8, memoryview(rows.tobytes())
-    digests = [
-        blake2b(data[at : at + width], digest_size=_DIGITS // 2).digest() for at in range(0, len(data), width)
-    ]
+    digests = [blake2b(data[at : at + width], digest_size=_DIGITS // 2).digest() for at in range(0, len(data), width)]
     return _hex(digests)
 
 

@@ -96,9 +96,7 @@ def _key(path: Path) -> bytes:
     try:
         key = bytes.fromhex(path.read_text().strip())
     except FileNotFoundError as error:
-        raise Terminal(
-            "identity/key is missing; `ingest run` makes one in a new study, else restore it"
-        ) from error
+        raise Terminal("identity/key is missing; `ingest run` makes one in a new study, else restore it") from error
     except ValueError as error:
         raise Terminal("identity/key is damaged; restore it from your backup") from error
     if len(key) != _KEY_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b, sha256
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from ingest._core import clock
 from ingest._core.clock import SECOND, Micros
 from ingest._core.contract import to_contract
 from ingest.decode.intervals import SPAN
-from ingest.decode.model import Decoded, ExportFacts, Tally
+from ingest.decode.model import Decoded, ExportFacts, RecordKind, Tally
 from ingest.harmonise.checks import RULES, Facts
 from ingest.harmonise.person import Person
 
@@ -39,8 +40,10 @@ def harmonise_sleep(decoded: Decoded, facts: ExportFacts, person: Person) -> dic
     kept = _check(sessions, columns, start, end, facts, flags, decoded.tally)
     stages = _Stages.of(decoded.stages)
     stages = stages.within(end - start, offset_change=_offset_change(start, end, person, basis), flags=flags)
-    ids = [session_id(person.participant_id, facts.source, record or f"{a}/{b}")
-           for record, a, b in zip(sessions["source_record_id"].to_pylist(), start.tolist(), end.tolist(), strict=True)]
+    ids = [
+        session_id(person.participant_id, facts.source, record or f"{a}/{b}")
+        for record, a, b in zip(sessions["source_record_id"].to_pylist(), start.tolist(), end.tolist(), strict=True)
+    ]
     columns["utc_offset_min"] = pa.array((offset // clock.MINUTE).astype(np.int64))
     flag_texts = [",".join(sorted(words)) or None for words in flags]
     n = len(sessions)
@@ -59,8 +62,10 @@ def harmonise_sleep(decoded: Decoded, facts: ExportFacts, person: Person) -> dic
         "flags": pa.array(flag_texts, pa.string()),
     })  # fmt: skip
     return {
-        "sleep_session": to_contract("sleep_session", table.filter(pa.array(kept)).sort_by(
-            [("start_utc", "ascending"), ("session_id", "ascending")])),
+        "sleep_session": to_contract(
+            "sleep_session",
+            table.filter(pa.array(kept)).sort_by([("start_utc", "ascending"), ("session_id", "ascending")]),
+        ),
         "sleep_stage": stages.kept(kept).to_lake(ids, start, person.participant_id, facts.source_file_id),
     }
 
@@ -70,9 +75,7 @@ def session_id(participant_id: str, source: str, record: str) -> str:
     return sha256(f"{participant_id}\x1f{source}\x1f{record}".encode()).hexdigest()[:20]
 
 
-def _instants(
-    sessions: pa.Table, person: Person, flags: list[set[str]]
-) -> tuple[Micros, Micros, Micros, list[str]]:
+def _instants(sessions: pa.Table, person: Person, flags: list[set[str]]) -> tuple[Micros, Micros, Micros, list[str]]:
     zone = clock.zone(person.zone_name)
     local = np.array([kind == "local" for kind in sessions["clock"].to_pylist()], dtype=bool)
     start_clock, end_clock = (_micros(sessions[name]) for name in ("start_clock", "end_clock"))
@@ -115,7 +118,7 @@ def _check(sessions: pa.Table, columns: dict[str, pa.Array], start: Micros, end:
         for i in np.flatnonzero(wrong):
             flags[i].add(rule.name)
             if rule.action != "flag":
-                kind = "sleep" if rule.action == "refuse" else "value"
+                kind: RecordKind = "sleep" if rule.action == "refuse" else "value"
                 tally.refuse(kind, f"file {member[i]} record {record[i]}", rule.name,
                              f"expected {rule.expected}; {_CONSEQUENCE[rule.action]}")  # fmt: skip
         if rule.action == "refuse":
@@ -138,7 +141,8 @@ class _Stages:
     @staticmethod
     def of(table: pa.Table | None) -> _Stages:
         if table is None or not len(table):
-            return _Stages(*(np.empty(0, dtype=np.int64) for _ in range(4)), names=[])
+            none = np.empty(0, dtype=np.int64)
+            return _Stages(none, none, none, none, [])
         stage = table["stage"].combine_chunks()
         codes = stage.indices.to_numpy().astype(np.int64)
         return _Stages(table["session"].to_numpy().astype(np.int64), table["start_us"].to_numpy(),
@@ -194,9 +198,9 @@ class _Stages:
         """The stretches of each session as bytes, for hashing."""
         order = np.argsort(self.session * SPAN + self.start, kind="stable")
         rows = np.column_stack([self.start[order], self.end[order], self.code[order]])
-        edges = np.searchsorted(self.session[order], np.arange(n + 1)) * rows.itemsize * 3
-        data = memoryview(np.ascontiguousarray(rows)).cast("B") if len(rows) else memoryview(b"")
-        return [bytes(data[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        edges = (np.searchsorted(self.session[order], np.arange(n + 1)) * rows.itemsize * 3).tolist()
+        data = np.ascontiguousarray(rows).tobytes()
+        return [data[a:b] for a, b in pairwise(edges)]
 
     def _code(self, name: str) -> int:
         return self.names.index(name) if name in self.names else -1

@@ -96,15 +96,11 @@ def conversion(substance: Substance, unit: str | None, product_form: str | None)
         return Conversion("no_strength", mitragynine_mg=mg)
     if parsed.kind == "mass" and is_kratom and _is_extract(product_form):
         return Conversion("unit_of_another_kind", product_mg=mg)
-    if parsed.kind == "rate" or (
-        parsed.kind != "mass" and (parsed.kind == "ethanol") != _is_drink(substance)
-    ):
+    if parsed.kind == "rate" or (parsed.kind != "mass" and (parsed.kind == "ethanol") != _is_drink(substance)):
         return Conversion("unit_of_another_kind")
     per = 1000 if substance.unit == "g" else 1
     same = parsed.is_plain and parsed.numerator == per
-    return Conversion(
-        "reported" if same else "converted", parsed.numerator, parsed.denominator * per, product_mg=mg
-    )
+    return Conversion("reported" if same else "converted", parsed.numerator, parsed.denominator * per, product_mg=mg)
 
 
 def mme(substance: Substance, amount: float) -> float | None:
@@ -112,9 +108,7 @@ def mme(substance: Substance, amount: float) -> float | None:
     return None if substance.mme_factor is None else amount * substance.mme_factor
 
 
-def why_no_mme(
-    substance: Substance, product_form: str | None, route: str | None, maintenance: bool
-) -> str | None:
+def why_no_mme(substance: Substance, product_form: str | None, route: str | None, maintenance: bool) -> str | None:
     """The flag that says why a use has no equivalents; None if it has, or nobody would ask for them."""
     if substance.mme_factor is None:
         return "no_mme_factor" if substance.mme_reason else None
@@ -131,17 +125,11 @@ def convert(reports: Reports) -> Amounts:
     examples, which = _combinations(reports, maintenance)
     substances = [reports.substances[code] for code in reports.substance[examples]]
     units, forms, routes = (
-        column.take(pa.array(examples)).to_pylist()
-        for column in (reports.unit, reports.product_form, reports.route)
+        column.take(pa.array(examples)).to_pylist() for column in (reports.unit, reports.product_form, reports.route)
     )
     how = [conversion(*each) for each in zip(substances, units, forms, strict=True)]
-    why = [
-        why_no_mme(*each)
-        for each in zip(substances, forms, routes, maintenance[examples].tolist(), strict=True)
-    ]
-    factor = [
-        np.nan if w or s.mme_factor is None else s.mme_factor for s, w in zip(substances, why, strict=True)
-    ]
+    why = [why_no_mme(*each) for each in zip(substances, forms, routes, maintenance[examples].tolist(), strict=True)]
+    factor = [np.nan if w or s.mme_factor is None else s.mme_factor for s, w in zip(substances, why, strict=True)]
     canonical = reports.amount * _spread(how, "numerator", which) / _spread(how, "denominator", which)
     canonical[reports.no_use] = 0.0
     basis = np.array([_BASES.index(each.basis) for each in how], dtype=np.int8)[which]

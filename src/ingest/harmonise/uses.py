@@ -118,9 +118,7 @@ def harmonise_uses(
     return _by_participant(pa.table(columns).take(pa.array(order)), who[order], people, facts)
 
 
-def _owners(
-    uses: pa.Table, participants: Mapping[str, Person], only: str | None
-) -> tuple[list[Person], Codes]:
+def _owners(uses: pa.Table, participants: Mapping[str, Person], only: str | None) -> tuple[list[Person], Codes]:
     """The people there are, and the number of each row's; -1 for a row of nobody known."""
     refs = pc.fill_null(uses["participant_ref"].combine_chunks(), "").dictionary_encode()
     names = refs.dictionary.to_pylist()
@@ -258,9 +256,7 @@ def _flags(uses: pa.Table, flags: Mapping[str, Bools]) -> pa.Array:
     return pa.array(texts, pa.string()).take(pa.array(codes))
 
 
-def _by_participant(
-    table: pa.Table, who: Codes, people: Sequence[Person], facts: ExportFacts
-) -> dict[str, pa.Table]:
+def _by_participant(table: pa.Table, who: Codes, people: Sequence[Person], facts: ExportFacts) -> dict[str, pa.Table]:
     """The shares of a table that is ordered by person, with what is the same in all rows of a share."""
     edges = np.searchsorted(who, np.arange(len(people) + 1))
     shares = {}

@@ -128,9 +128,7 @@ def is_misfiled(study: Study, arrival: Arrival, known: dict[str, Person], store:
     """True if another participant handed in the same bytes before."""
     if arrival.source_file_id in study.settings.allow_shared:
         return False
-    others = [
-        o for o in store.of_file(arrival.source_file_id) if o.folder != arrival.folder and o.folder in known
-    ]
+    others = [o for o in store.of_file(arrival.source_file_id) if o.folder != arrival.folder and o.folder in known]
     return any((o.arrived_at, o.folder) < (arrival.arrived_at, arrival.folder) for o in others)
 
 
@@ -206,4 +204,3 @@ def files_of(study: Study, unit: Unit) -> Iterator[tuple[list[File], datetime | 
         files = [File(m.name, m.size, lambda name=m.name: archive.open(name)) for m in archive.members]  # type: ignore[misc]
         times = [m.packed_at for m in archive.members if m.packed_at]
         yield files, max(times, default=None)
-

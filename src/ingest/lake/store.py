@@ -30,8 +30,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
     `counts` reconciles: read = kept + duplicate + ignored + quarantined; None for a refused export. `ignored`
     gives the reasons, `classes` what else the export held. `members` are the SHA-256 of its files, sorted.
-    `covers` is the first and last local date of its records. `rows_hash` is that of a study-wide log's rows for this participant.
-    `reason` says why an export was refused.
+    `covers` is the first and last local date of its records. `rows_hash` is that of a study-wide log's rows for
+    this participant. `reason` says why an export was refused.
     """
 
     source_file_id: str
@@ -125,7 +125,7 @@ def to_parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_statistics=True, use_dictionary=others,
                    column_encoding=dict.fromkeys(instants, "DELTA_BINARY_PACKED"))  # fmt: skip
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
 def read(lake: Path, table: str, of: Iterable[Manifest]) -> pa.Table:
@@ -154,8 +154,10 @@ def _read_file(lake: Path, table: str, of: Manifest) -> pa.Table:
 
 
 def _not_as_committed(table: str, of: Manifest) -> Terminal:
-    return Terminal(f"lake/{table} of export {of.source_file_id[:12]} is not what its manifest names; "
-                    "`ingest verify` lists such files, `ingest verify --repair` decodes them again from landing")
+    return Terminal(
+        f"lake/{table} of export {of.source_file_id[:12]} is not what its manifest names; "
+        "`ingest verify` lists such files, `ingest verify --repair` decodes them again from landing"
+    )
 
 
 def _read(path: Path) -> Manifest:

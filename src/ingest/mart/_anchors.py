@@ -53,17 +53,12 @@ class Anchored:
 
 def nights_of(table: pa.Table) -> Nights:
     """Columns of schemas/night.json, of one participant and sorted by night_date."""
-    masks = [
-        ~table[name].is_null().to_numpy().astype(bool)
-        for name in ("onset_utc", "final_wake_utc", "onset_local")
-    ]
+    masks = [~table[name].is_null().to_numpy().astype(bool) for name in ("onset_utc", "final_wake_utc", "onset_local")]
     onset, wake, local = (numbers(table[name]) for name in ("onset_utc", "final_wake_utc", "onset_local"))
     return Nights(numbers(table["night_date"]), onset, masks[0], wake, masks[1], local, masks[2])
 
 
-def anchored(
-    nights: Nights, zone: Zone, day_start_hour: int, anchor_hour: int, usual_nights: int
-) -> Anchored:
+def anchored(nights: Nights, zone: Zone, day_start_hour: int, anchor_hour: int, usual_nights: int) -> Anchored:
     """Both anchors of every night with their windows."""
     usual, has_usual = usual_onset(nights, zone, anchor_hour, usual_nights)
     anchor = np.stack((nights.onset, usual), axis=1).ravel()

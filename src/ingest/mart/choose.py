@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -143,7 +142,7 @@ def _primary(sessions: Sessions, priority: list[str]) -> str | None:
     listed = [source for source in priority if source in present]
     if listed:
         return listed[0]
-    staged = {source: 0 for source in present}
+    staged = dict.fromkeys(present, 0)
     for source, is_staged in zip(sessions.source, sessions.staged, strict=True):
         staged[source] += bool(is_staged)
     return min(present, key=lambda source: (-staged[source], source), default=None)

@@ -64,9 +64,7 @@ def coverage(  # noqa: PLR0917
     stands in `quarantine`.
     """
     log_table = LogTable(uses)
-    roles = {
-        role: _days_of(night_source.filter(pc.equal(night_source["role"], role))) for role in ("main", "nap")
-    }
+    roles = {role: _days_of(night_source.filter(pc.equal(night_source["role"], role))) for role in ("main", "nap")}
     sessions, with_night = _days_of(night_source), _days_of(nights)
     refused = _refused(source_files, log_sources)
     columns = Columns("coverage")
@@ -96,8 +94,7 @@ def _days_of(table: pa.Table) -> dict[str, Codes]:
     order = np.lexsort((days, codes))
     edges = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
     return {
-        name: np.unique(days[order[edges[i] : edges[i + 1]]])
-        for i, name in enumerate(encoded.dictionary.to_pylist())
+        name: np.unique(days[order[edges[i] : edges[i + 1]]]) for i, name in enumerate(encoded.dictionary.to_pylist())
     }
 
 
@@ -148,9 +145,7 @@ def _phase(days: Codes, taper_start_on: date | None) -> Codes:
 def _reason(days: Codes, person: PersonSettings, found: _Found) -> Codes:
     """Index into REASONS for each date, as if it had no night."""
     withdrew = day_number(person.withdrew_on) if person.withdrew_on else _LONG_AGO
-    first, last = (
-        (found.sessions[0], found.sessions[-1]) if len(found.sessions) else (_LONG_AGO, days.max(initial=0))
-    )
+    first, last = (found.sessions[0], found.sessions[-1]) if len(found.sessions) else (_LONG_AGO, days.max(initial=0))
     holds = [
         days == withdrew,
         np.isin(days, found.naps) & ~np.isin(days, found.mains),

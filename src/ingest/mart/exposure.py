@@ -131,8 +131,7 @@ def _answers(rows: Anchored, log: Log, key: Key, home: Zone, settings: Exposure)
     status = _status(rows.night_day, days)
     on_day = doses.on_day(rows.night_day)
     windows = {
-        name: doses.window(low, rows.anchor, rows.low_days[name], rows.anchor_day)
-        for name, low in rows.lows.items()
+        name: doses.window(low, rows.anchor, rows.low_days[name], rows.anchor_day) for name, low in rows.lows.items()
     }
     answers: dict[str, Chunk] = {"log_status": (status, status >= 0)}
     for name, window in windows.items():

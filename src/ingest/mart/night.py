@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +53,7 @@ def nights(
 
 def _stretches(codes: Ints) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return list(pairwise(edges.tolist()))
 
 
 def _hypnogram(sessions: pa.Table, stages: pa.Table) -> Hypnogram:
@@ -90,14 +91,17 @@ def _source_table(found: Sequence[tuple[PersonSettings, Sessions, list[Record], 
                 rows["role"].append("merged" if joined else record.role)
                 rows["reason"].append("close to the main sleep before it" if joined else record.reason)
     table = pa.table({**rows, "night_date": pa.array(rows["night_date"], pa.int32()).cast(pa.date32())})
-    return to_contract("night_source", table).sort_by(
-        [("participant_id", "ascending"), ("session_id", "ascending")])
+    return to_contract("night_source", table).sort_by([("participant_id", "ascending"), ("session_id", "ascending")])
 
 
 def _night_table(found: Sequence[tuple[PersonSettings, Sessions, list[Record], int]], sessions: pa.Table,
                  hypnogram: Hypnogram, settings: Settings) -> pa.Table:  # fmt: skip
-    mains = [(person, own, records, record, low) for person, own, records, low in found
-             for record in sorted(records, key=lambda r: r.night) if record.role == "main"]
+    mains = [
+        (person, own, records, record, low)
+        for person, own, records, low in found
+        for record in sorted(records, key=lambda r: r.night)
+        if record.role == "main"
+    ]
     if not mains:
         return arrow_schema("night").empty_table()
     metrics = _measured(mains, sessions, hypnogram, settings)
@@ -177,9 +181,7 @@ def _metric_columns(mains: Sequence[Main], m: Metrics, sessions: pa.Table) -> di
     }  # fmt: skip
 
 
-def _edges(
-    mains: Sequence[Main], m: Metrics, sessions: pa.Table, seen: NDArray[np.bool_]
-) -> dict[str, pa.Array]:
+def _edges(mains: Sequence[Main], m: Metrics, sessions: pa.Table, seen: NDArray[np.bool_]) -> dict[str, pa.Array]:
     """Latency and snooze: only where the record begins with the attempt to sleep (flag `attempt`)."""
     flags = sessions["flags"].to_pylist()
     attempt = np.array([ATTEMPT in (flags[low + record.rows[0]] or "").split(",")
@@ -295,4 +297,3 @@ def _column(values: list[object], kind: pa.DataType) -> pa.Array:
     if pa.types.is_timestamp(kind):
         return pa.array(values, pa.int64()).cast(kind)
     return pa.array(values, kind)
-

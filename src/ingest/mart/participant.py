@@ -50,8 +50,9 @@ def build(
         "night": night,
         "night_source": night_source,
         "night_exposure": night_exposure(night, uses, people, settings.exposure, registry),
-        "coverage": coverage(night, night_source, uses, source_files, people, settings.exposure, last_seen,
-                             log_sources),
+        "coverage": coverage(
+            night, night_source, uses, source_files, people, settings.exposure, last_seen, log_sources
+        ),
     }
 
 

@@ -23,9 +23,7 @@ def use_versions(uses: pa.Table) -> pa.Table:
     rows, current = _versions(uses)
     names = ["use_id", "participant_id", "source_file_id"]
     kept = uses.select(names).take(rows).append_column("is_current", pa.array(current))
-    return to_contract(
-        "use_version", kept.sort_by([("use_id", "ascending"), ("source_file_id", "ascending")])
-    )
+    return to_contract("use_version", kept.sort_by([("use_id", "ascending"), ("source_file_id", "ascending")]))
 
 
 def current_uses(uses: pa.Table) -> pa.Table:

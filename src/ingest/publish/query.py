@@ -128,19 +128,14 @@ def _plain(result: _Result) -> _Result:
     """The result with its intervals as text, which neither JSON nor Parquet can hold."""
     if not any(pa.types.is_interval(kind) for kind in result.schema.types):
         return result
-    fields = [
-        pa.field(each.name, pa.string()) if pa.types.is_interval(each.type) else each
-        for each in result.schema
-    ]
+    fields = [pa.field(each.name, pa.string()) if pa.types.is_interval(each.type) else each for each in result.schema]
     schema = pa.schema(fields)
     return _Result(schema, (_without_intervals(batch, schema) for batch in result.batches))
 
 
 def _without_intervals(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     columns = [
-        pa.array(map(_duration, column.to_pylist()), pa.string())
-        if pa.types.is_interval(column.type)
-        else column
+        pa.array(map(_duration, column.to_pylist()), pa.string()) if pa.types.is_interval(column.type) else column
         for column in batch.columns
     ]
     return pa.record_batch(columns, schema=schema)

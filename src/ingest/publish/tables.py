@@ -167,9 +167,7 @@ def _insert_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Ta
     return count
 
 
-def _insert_files(
-    connection: duckdb.DuckDBPyConnection, lake: Path, table: str, people: Sequence[Person]
-) -> int:
+def _insert_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, people: Sequence[Person]) -> int:
     versions, record_id = _VERSIONS.get(table, (None, ""))
     sources = [_files(lake, table, people)]
     read = "read_parquet(?::VARCHAR[], hive_partitioning = false)"
@@ -181,8 +179,7 @@ def _insert_files(
     if not all(sources):
         return 0
     columns = ", ".join(
-        ("v." if "addedBy" in field else "r.") + _quoted(field["name"])
-        for field in contract.fields(table, PUBLISH)
+        ("v." if "addedBy" in field else "r.") + _quoted(field["name"]) for field in contract.fields(table, PUBLISH)
     )
     rows = f"SELECT {columns} FROM {join} ORDER BY {_order(table, 'r.')}"  # noqa: S608 - names of schemas/
     return _insert(connection, table, rows, sources)
@@ -197,12 +194,7 @@ def _files(lake: Path, table: str, people: Sequence[Person]) -> list[str]:
     if contract.schemas()[table]["stage"] == MART:
         parts = [inside(lake, table, f"participant_id={p.participant_id}", "part.parquet") for p in people]
         return [str(path) for path in parts if path.exists()]
-    return [
-        str(_verified(lake, table, each))
-        for person in people
-        for each in person.manifests
-        if table in each.files
-    ]
+    return [str(_verified(lake, table, each)) for person in people for each in person.manifests if table in each.files]
 
 
 def _verified(lake: Path, table: str, of: Manifest) -> Path:
@@ -211,9 +203,7 @@ def _verified(lake: Path, table: str, of: Manifest) -> Path:
         with path.open("rb") as stream:
             intact = sha256_of(stream) == of.files[table].sha256
     except FileNotFoundError as error:
-        raise Transient(
-            f"{LAKE}/{table}: a file of export {of.source_file_id} went away; run again"
-        ) from error
+        raise Transient(f"{LAKE}/{table}: a file of export {of.source_file_id} went away; run again") from error
     if not intact:
         raise Terminal(
             f"{LAKE}/{table}: the file of export {of.source_file_id} is not the one its manifest names; "

@@ -68,9 +68,7 @@ def harmonise(decoded: Decoded, only: str | None = "P01", facts: ExportFacts = F
     return pa.concat_tables(shares.values()) if shares else pa.table({"use_id": pa.array([], pa.string())})
 
 
-def uses_of(
-    data: bytes | str, settings: Settings | None = None, only: str | None = "P01"
-) -> list[dict[str, Any]]:
+def uses_of(data: bytes | str, settings: Settings | None = None, only: str | None = "P01") -> list[dict[str, Any]]:
     """Rows of substance_use of one file."""
     rows: list[dict[str, Any]] = harmonise(decode(data, settings), only).to_pylist()
     return rows

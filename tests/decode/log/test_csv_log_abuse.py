@@ -36,9 +36,7 @@ WIDE: dict[str, Any] = {
     ],
 }
 CANARY = "Zq7Canary"
-USUAL = (
-    "|kratom|3|-3|1e99|NaN|2026-03-01|2026-03-01T21:30|2026-02-30|yes|no|maybe|g|ml|08:15|25:00|1|day|exact"
-)
+USUAL = "|kratom|3|-3|1e99|NaN|2026-03-01|2026-03-01T21:30|2026-02-30|yes|no|maybe|g|ml|08:15|25:00|1|day|exact"
 UNUSUAL = [" ", '"', "a,b", "a\nb", "\0", "é", "x" * 50]
 CELLS = st.sampled_from([*USUAL.split("|"), *UNUSUAL]) | st.text(max_size=5)
 

@@ -33,9 +33,7 @@ def uses(text: str, *mappings: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize(
-    ("means", "day"), [("use_day", 5), ("bed_day", 5), ("wake_day", 4), ("report_day", 4)]
-)
+@pytest.mark.parametrize(("means", "day"), [("use_day", 5), ("bed_day", 5), ("wake_day", 4), ("report_day", 4)])
 def test_a_day_level_date_is_moved_to_the_day_of_use(means: str, day: int) -> None:
     (use,) = uses("day,drank\n2026-03-05,yes\n", {**DAILY, "date_means": means})
     assert use["use_day"] == date(2026, 3, day)
@@ -54,9 +52,7 @@ def test_a_day_level_date_is_moved_to_the_day_of_use(means: str, day: int) -> No
 )
 def test_a_clock_after_midnight_lies_where_the_date_says(means: str, expected: str) -> None:
     item = {"substance": "kratom", "amount": "g", "unit": "g", "at": "at"}
-    (use,) = uses(
-        "day,g,at\n2026-03-05,3,00:30\n", {**DAILY, "layout": "wide", "date_means": means, "items": [item]}
-    )
+    (use,) = uses("day,g,at\n2026-03-05,3,00:30\n", {**DAILY, "layout": "wide", "date_means": means, "items": [item]})
     assert use["taken_clock"] == datetime.fromisoformat(expected)
     assert use["time_precision"] == "exact"
 

@@ -49,9 +49,7 @@ def test_what_was_refused_is_told_by_row_and_reason(case: Situation) -> None:
 
 @named(READABLE)
 def test_rows_say_what_the_log_says(case: Situation) -> None:
-    uses = harmonise(
-        decode(case.data, case.settings), None if case.expected.get("study_wide") else "P01"
-    ).to_pylist()
+    uses = harmonise(decode(case.data, case.settings), None if case.expected.get("study_wide") else "P01").to_pylist()
     assert len(uses) == len(case.expected["uses"])
     for use, expected in zip(uses, case.expected["uses"], strict=True):
         found = {name: as_written(use[name]) for name in expected}

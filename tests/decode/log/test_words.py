@@ -109,9 +109,7 @@ def test_answers_are_compared_without_case_and_blanks() -> None:
         ("call +47 123 45 678", None, True),
     ],
 )
-def test_reasons_are_plain_words_and_free_text_stays_behind(
-    cell: str, words: str | None, dropped: bool
-) -> None:
+def test_reasons_are_plain_words_and_free_text_stays_behind(cell: str, words: str | None, dropped: bool) -> None:
     assert read_words(cell) == (words, dropped)
 
 

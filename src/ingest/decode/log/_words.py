@@ -39,9 +39,7 @@ def texts(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(pc.binary_length(trimmed), 0), None, trimmed)
 
 
-def read_numbers(
-    column: pa.Array, decimal: Literal[".", ","]
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+def read_numbers(column: pa.Array, decimal: Literal[".", ","]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Kind and value of every cell: digits with one decimal mark, nothing else.
 
     No thousands separators, no underscores, no other script's digits, no infinity; -0 is 0.

@@ -129,9 +129,7 @@ def _reader(member: Member, settings: Settings) -> Reader:
             f"expected one description of this log, got {names}; tell them apart in study.yaml with `files`, "
             "or let one name a column that the other's files lack",
         )
-    described = next(
-        (mapping for mapping in settings.logs if kind == "mapping" and mapping.name == name), None
-    )
+    described = next((mapping for mapping in settings.logs if kind == "mapping" and mapping.name == name), None)
     encoding, delimiter = (described.encoding, described.delimiter) if described else ("utf-8", ",")
     sheet = read_sheet(member.read(), encoding, delimiter, settings.bounds.csv_field_bytes)
     mapping = described or _canonical(sheet.header)

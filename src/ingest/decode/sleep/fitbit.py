@@ -178,11 +178,15 @@ class Fitbit:
             tally.classes["sleep scores without a log"] += len(orphans)
         start, end = _session_clocks(found)
         segments, problems, strange = _segments(found, start)
-        problems |= {i: "startTime and endTime (or duration)" for i in np.flatnonzero(np.isnat(start) | np.isnat(end))}
+        no_times = np.flatnonzero(np.isnat(start) | np.isnat(end)).tolist()
+        problems |= dict.fromkeys(no_times, "startTime and endTime (or duration)")
         for i, expected in sorted(problems.items()):
-            tally.refuse("sleep", found[i].locator, "impossible_time",
-                         f"expected {expected} like 2026-03-01T22:10:30.000, got no such time; the other "
-                         "records are read")
+            tally.refuse(
+                "sleep",
+                found[i].locator,
+                "impossible_time",
+                f"expected {expected} like 2026-03-01T22:10:30.000, got no such time; the other records are read",
+            )
         unknown = _report_unknown_labels(found, strange, problems, tally)
         kept = np.array([i not in problems for i in range(len(found))], dtype=bool)
         sessions = _sessions(found, scores, start, end, unknown).filter(pa.array(kept))
@@ -207,14 +211,22 @@ def _read_logs(member: Member, tally: Tally) -> list[Found]:
         tally.refuse("member", f"file {member.ordinal}", refused.reason, refused.detail)
         return []
     except msgspec.ValidationError:
-        tally.refuse("member", f"file {member.ordinal}", "not_fitbit_sleep",
-                     "expected a list of sleep logs, got JSON of another shape; not a Fitbit sleep export")
+        tally.refuse(
+            "member",
+            f"file {member.ordinal}",
+            "not_fitbit_sleep",
+            "expected a list of sleep logs, got JSON of another shape; not a Fitbit sleep export",
+        )
         return []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         place = re.search(r"byte (\d+)", str(error))
         where = f" at byte {place[1]}" if place else f" after {len(data)} bytes"
-        tally.refuse("member", f"file {member.ordinal}", "not_json",
-                     f"expected JSON, broken off or malformed{where}; export or copy it again")
+        tally.refuse(
+            "member",
+            f"file {member.ordinal}",
+            "not_json",
+            f"expected JSON, broken off or malformed{where}; export or copy it again",
+        )
         return []
     tally.read += len(logs)
     return [Found(member.ordinal, number, log) for number, log in enumerate(logs, start=1)]
@@ -228,8 +240,12 @@ def _read_one_by_one(ordinal: int, data: bytes, tally: Tally) -> list[Found]:
         try:
             found.append(Found(ordinal, number, _ONE_LOG.decode(text)))
         except msgspec.ValidationError as error:
-            tally.refuse("sleep", f"file {ordinal} record {number}", "not_a_sleep_log",
-                         f"{_known_path(str(error))}; the other records are read")
+            tally.refuse(
+                "sleep",
+                f"file {ordinal} record {number}",
+                "not_a_sleep_log",
+                f"{_known_path(str(error))}; the other records are read",
+            )
     return found
 
 
@@ -241,8 +257,10 @@ def _known_path(message: str) -> str:
     names = [word for word in words if word in known]
     if "missing" in message:
         return f"a record needs {names[0] if names else 'its required field'}, which is missing"
-    return f"{'.'.join(names) or 'record'}: expected {kinds[0] if kinds else 'another type'}, " \
-           f"got {kinds[-1] if kinds else 'something else'}"
+    return (
+        f"{'.'.join(names) or 'record'}: expected {kinds[0] if kinds else 'another type'}, "
+        f"got {kinds[-1] if kinds else 'something else'}"
+    )
 
 
 def _without_repeats(found: list[Found], tally: Tally) -> list[Found]:
@@ -263,8 +281,13 @@ def _completeness(found: Found) -> tuple[int, int, str, int, int]:
     # Block files are named by date: of equally complete copies the one in the later file is the newer.
     log = found.log
     levels = log.levels or Levels()
-    return (len(levels.data) + len(levels.shortData) + len(log.minuteData), log.duration or 0,
-            log.endTime or "", found.member, found.record)
+    return (
+        len(levels.data) + len(levels.shortData) + len(log.minuteData),
+        log.duration or 0,
+        log.endTime or "",
+        found.member,
+        found.record,
+    )
 
 
 def _read_scores(members: list[Member], tally: Tally) -> dict[str, float]:
@@ -277,9 +300,12 @@ def _read_scores(members: list[Member], tally: Tally) -> dict[str, float]:
             tally.refuse("member", f"file {member.ordinal}", refused.reason, refused.detail)
             continue
         except (csv.Error, UnicodeDecodeError):
-            tally.refuse("member", f"file {member.ordinal}", "not_a_score_table",
-                         "expected a comma-separated table in UTF-8 with sleep_log_entry_id and overall_score; "
-                         "export it again")
+            tally.refuse(
+                "member",
+                f"file {member.ordinal}",
+                "not_a_score_table",
+                "expected a comma-separated table in UTF-8 with sleep_log_entry_id and overall_score; export it again",
+            )
             continue
         for number, row in enumerate(rows, start=1):
             text = row.get("overall_score") or ""
@@ -289,8 +315,12 @@ def _read_scores(members: list[Member], tally: Tally) -> dict[str, float]:
                 tally.classes["sleep scores without a value"] += 1
             else:
                 tally.read += 1
-                tally.refuse("score", f"file {member.ordinal} row {number}", "score",
-                             "overall_score: expected a whole number from 0 to 100; the row is left out")
+                tally.refuse(
+                    "score",
+                    f"file {member.ordinal} row {number}",
+                    "score",
+                    "overall_score: expected a whole number from 0 to 100; the row is left out",
+                )
     return scores
 
 
@@ -311,8 +341,11 @@ def _segments(found: list[Found], start: Clocks) -> tuple[Stretches, dict[int, s
     base, bad, strange = _stretches([each.data for each in levels], start)
     short, bad_short, strange_short = _stretches([each.shortData for each in levels], start)
     minutes, strange_minutes = _minutes(found)
-    return (overlay(Stretches.joined([base, minutes]), short), bad | bad_short,
-            strange + strange_short + strange_minutes)
+    return (
+        overlay(Stretches.joined([base, minutes]), short),
+        bad | bad_short,
+        strange + strange_short + strange_minutes,
+    )
 
 
 def _stretches(data: list[list[Segment]], start: Clocks) -> tuple[Stretches, dict[int, str], Ints]:
@@ -324,8 +357,11 @@ def _stretches(data: list[list[Segment]], start: Clocks) -> tuple[Stretches, dic
     strange = np.bincount(group[code == _STRANGE], minlength=len(data))
     begin = (clocks - start[group]).astype(np.int64)
     wrong = np.isnat(clocks) | (seconds < 0) | (begin < 0) | (begin + seconds * SECOND >= _LONGEST_US)
-    problems = {int(i): "every segment's dateTime and seconds within its log" for i in np.unique(group[wrong])
-                if not np.isnat(start[i])}
+    problems = {
+        int(i): "every segment's dateTime and seconds within its log"
+        for i in np.unique(group[wrong])
+        if not np.isnat(start[i])
+    }
     stretches = Stretches(group, begin, begin + seconds * SECOND, np.where(code == _STRANGE, _UNKNOWN, code))
     return stretches.take(~wrong), problems, strange
 
@@ -334,16 +370,19 @@ def _codes(levels: list[str]) -> Ints:
     """Codes of STAGES, _STRANGE for a word that is none of LEVELS."""
     words = pa.array(levels, pa.string()).dictionary_encode()
     codes = np.array([LEVELS.get(word, _STRANGE) for word in words.dictionary.to_pylist()], dtype=np.int64)
-    return codes[words.indices.to_numpy()]
+    return codes[words.indices.to_numpy()]  # type: ignore[no-any-return]
 
 
 def _minutes(found: list[Found]) -> tuple[Stretches, Ints]:
     """API v1: one value a minute from the log's start, without dates; and how many values are not known."""
     strange = np.array([sum(value.value not in MINUTE_VALUES for value in each.log.minuteData) for each in found],
                        dtype=np.int64)  # fmt: skip
-    rows = [(i, minute, LEVELS.get(MINUTE_VALUES.get(value.value, ""), _UNKNOWN))
-            for i, each in enumerate(found) if each.log.levels is None
-            for minute, value in enumerate(each.log.minuteData)]
+    rows = [
+        (i, minute, LEVELS.get(MINUTE_VALUES.get(value.value, ""), _UNKNOWN))
+        for i, each in enumerate(found)
+        if each.log.levels is None
+        for minute, value in enumerate(each.log.minuteData)
+    ]
     group, minute, code = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     return Stretches(group, minute * MINUTE, (minute + 1) * MINUTE, code), strange
 
@@ -351,13 +390,16 @@ def _minutes(found: list[Found]) -> tuple[Stretches, Ints]:
 def _report_unknown_labels(found: list[Found], strange: Ints, problems: dict[int, str], tally: Tally) -> set[int]:
     unknown = {int(i) for i in np.flatnonzero(strange)} - problems.keys()
     for i in sorted(unknown):
-        tally.refuse("value", found[i].locator, "unknown_stage_label",
-                     f"{strange[i]} segments with a level that is none of {', '.join(LEVELS)}; kept as unknown")
+        tally.refuse(
+            "value",
+            found[i].locator,
+            "unknown_stage_label",
+            f"{strange[i]} segments with a level that is none of {', '.join(LEVELS)}; kept as unknown",
+        )
     return unknown
 
 
-def _sessions(found: list[Found], scores: dict[str, float], start: Clocks, end: Clocks,
-              unknown: set[int]) -> pa.Table:
+def _sessions(found: list[Found], scores: dict[str, float], start: Clocks, end: Clocks, unknown: set[int]) -> pa.Table:
     logs = [each.log for each in found]
     summary = [(log.levels or _NO_LEVELS).summary for log in logs]
     columns: dict[str, object] = {
@@ -382,8 +424,9 @@ def _sessions(found: list[Found], scores: dict[str, float], start: Clocks, end: 
     for stage in ("light", "deep", "rem"):
         columns[f"vendor_{stage}_min"] = [each[stage].minutes if stage in each else None for each in summary]
     schema = decoded_session_schema()
-    return pa.table([pa.array(columns.get(field.name, [None] * len(logs)), field.type) for field in schema],
-                    schema=schema)
+    return pa.table(
+        [pa.array(columns.get(field.name, [None] * len(logs)), field.type) for field in schema], schema=schema
+    )
 
 
 def _detail(log: Log) -> str:
