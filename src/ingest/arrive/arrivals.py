@@ -62,7 +62,7 @@ class Arrivals:
     def sha256(self, file: LandedFile) -> str:
         """SHA-256 of a landed file, from memory while its stat stays the same.
 
-        Raises Transient where the file changes while it is read.
+        Raises Transient where the file changes while it is read. Remembered for good with the next commit.
         """
         key = (file.size, file.mtime_ns, file.ctime_ns, file.inode)
         path = self._below_root(file.path)
@@ -75,8 +75,7 @@ class Arrivals:
             value = sha256_of(stream)
         if not file.unchanged():
             raise Transient("a landing file changed while it was read; it is taken up by the next run")
-        with self._db:
-            self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value))
+        self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value))
         return value
 
     def differs(self, file: LandedFile) -> bool:
@@ -94,9 +93,10 @@ class Arrivals:
 
     def unit_id(self, unit: Unit) -> str:
         """SHA-256 of the archive, or of the loose files' sorted names and hashes."""
-        if unit.archived:
-            return self.sha256(unit.files[0])
-        return files_id({file.name: self.sha256(file) for file in unit.files})
+        with self._db:
+            if unit.archived:
+                return self.sha256(unit.files[0])
+            return files_id({file.name: self.sha256(file) for file in unit.files})
 
     def claims(self, unit_id: str, folder: str, claimed_with: str) -> list[str] | None:
         """Tokens of the exports the unit was split into with these decoders and settings; None if unknown."""

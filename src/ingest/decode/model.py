@@ -205,7 +205,8 @@ def decoded_use_schema() -> pa.Schema:
 
     A timed use has `taken_clock` (wall clock without zone) or `taken_utc` (the file states an offset, then
     also `utc_offset_min`, NULL for `Z` and a zero offset, which state an instant only); a day-level one has
-    `use_day`, already moved to the day of use by `date_means`. `part_of_day` goes with `use_day`. `reported_clock` is when the answer was given.
+    `use_day`, already moved to the day of use by `date_means`. `part_of_day` goes with `use_day`.
+    `reported_clock` is when the answer was given.
     """
     import pyarrow as pa
 

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
+from ingest._core.clock import MINUTE
 from ingest._core.contract import to_contract
 from ingest._core.errors import Refused
 from ingest._core.files import digest
@@ -247,9 +247,10 @@ def _covers(rows: dict[str, pa.Table]) -> list[str] | None:
     days = []
     sessions, uses = rows.get("sleep_session"), rows.get("substance_use")
     if sessions is not None and len(sessions):
+        offset = pc.multiply(pc.fill_null(sessions["utc_offset_min"], 0), MINUTE).cast(pa.duration("us"))
         for name in ("start_utc", "end_utc"):
-            for instant, offset in zip(sessions[name].to_pylist(), sessions["utc_offset_min"].to_pylist(), strict=True):
-                days.append((instant + timedelta(minutes=offset or 0)).date().isoformat())
+            ends = pc.min_max(pc.add(sessions[name], offset)).as_py().values()
+            days += [end.date().isoformat() for end in ends]
     if uses is not None and len(uses):
         days += [day.isoformat() for day in uses["local_date"].to_pylist()]
     return [min(days), max(days)] if days else None

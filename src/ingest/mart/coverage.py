@@ -37,7 +37,7 @@ class _Found:
         return np.concatenate((self.sessions, self.logged))
 
 
-def coverage(  # noqa: PLR0917
+def coverage(
     nights: pa.Table,
     night_source: pa.Table,
     uses: pa.Table,

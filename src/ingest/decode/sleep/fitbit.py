@@ -145,7 +145,7 @@ class Fitbit:
             Format("Fitbit web API v1.2", "`{\"sleep\": [...]}` with `levels`",
                    "sessions, stages, the vendor's summary", "local", True),
             Format("Fitbit web API v1", "`{\"sleep\": [...]}` with `minuteData`",
-                   "sessions, asleep and awake by the minute", "local", True),
+                   "sessions, asleep and awake by the minute", "local", False),
             Format("Fitbit `sleep_score.csv`", "header with `sleep_log_entry_id`",
                    "the score, joined to its log", "local", True),
         )
