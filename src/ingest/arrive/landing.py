@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,36 +89,41 @@ def units(study: Study) -> Iterator[Unit | NotAFile]:
             yield NotAFile("", Path(folder.path))
 
 
-def units_at(folder: str, top: Path, path: Path) -> Iterator[Unit]:
-    """The units whose path is `path`, below the participant's folder `top`."""
-    for found in _units_of(folder, top):
-        if isinstance(found, Unit) and found.path == path:
-            yield found
+def unit_at(folder: str, top: Path, path: Path) -> Unit | None:
+    """The unit at `path`, below the participant's folder `top`, as it stands now; None if it is gone."""
+    if path.is_dir():
+        own = (entry for entry in os.scandir(top) if not entry.is_dir()) if path == top else _walk(path)
+        found = [
+            _file(path, Path(entry.path)) for entry in own if _wanted(entry) and entry.is_file(follow_symlinks=False)
+        ]
+        files = tuple(sorted((file for file in found if not _starts_as_archive(file.path)), key=lambda f: f.name))
+        return Unit(folder, path, files, archived=False) if files else None
+    if not path.exists():
+        return None
+    return Unit(folder, path, (_file(_unit_path(top, path), path),), archived=True)
 
 
 def _units_of(folder: str, top: Path) -> Iterator[Unit | NotAFile]:
     loose: dict[Path, list[LandedFile]] = {}
     for entry in _walk(top):
         path = Path(entry.path)
-        info = entry.stat(follow_symlinks=False)
-        if not stat.S_ISREG(info.st_mode):
+        if not entry.is_file(follow_symlinks=False):
             yield NotAFile(folder, path)
             continue
         unit_path = _unit_path(top, path)
-        file = LandedFile(
-            path.relative_to(unit_path).as_posix(),
-            path,
-            info.st_size,
-            info.st_mtime_ns,
-            info.st_ctime_ns,
-            info.st_ino,
-        )
+        file = _file(unit_path, path)
         if _starts_as_archive(path):
             yield Unit(folder, path, (file,), archived=True)
         else:
             loose.setdefault(unit_path, []).append(file)
     for unit_path in sorted(loose):
         yield Unit(folder, unit_path, tuple(sorted(loose[unit_path], key=lambda f: f.name)), archived=False)
+
+
+def _file(unit_path: Path, path: Path) -> LandedFile:
+    info = path.lstat()
+    name = path.relative_to(unit_path).as_posix()
+    return LandedFile(name, path, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
 
 def _unit_path(top: Path, path: Path) -> Path:
@@ -133,8 +137,12 @@ def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
         if entry.is_dir(follow_symlinks=False):
             if entry.name not in _SYSTEM_FOLDERS:
                 yield from _walk(Path(entry.path))
-        elif entry.name not in _SYSTEM_FILES and not entry.name.startswith("._"):
+        elif _wanted(entry):
             yield entry
+
+
+def _wanted(entry: os.DirEntry[str]) -> bool:
+    return entry.name not in _SYSTEM_FILES and not entry.name.startswith("._")
 
 
 def _starts_as_archive(path: Path) -> bool:

@@ -21,6 +21,7 @@ from ingest.harmonise.person import Person
 _STATED = ("is_main_reported", "is_nap_reported", "detail", "device", "utc_offset_min", "vendor_tst_min",
            "vendor_awake_min", "vendor_sol_min", "vendor_light_min", "vendor_deep_min", "vendor_rem_min",
            "vendor_efficiency_pct", "vendor_score", "algorithm_version")  # fmt: skip
+_NUMBERS = frozenset(name for name in _STATED if name.startswith("vendor_")) | {"utc_offset_min"}
 _TOLERANCE_US = 60 * SECOND
 
 
@@ -211,11 +212,21 @@ class _Stages:
 
 def _content_hashes(columns: dict[str, pa.Array], start: Micros, end: Micros, basis: list[str],
                     flags: list[str | None], stages: _Stages) -> list[str]:  # fmt: skip
-    stated = zip(*(columns[name].to_pylist() for name in _STATED), strict=True)
-    rows = zip(start.tolist(), end.tolist(), basis, flags, stated, stages.content(len(start)), strict=True)
+    numbers = [columns[name].to_numpy().astype(np.float64).view(np.int64) for name in _STATED if name in _NUMBERS]
+    rows = np.column_stack([start, end, *numbers]).tobytes()
+    width = 8 * (2 + len(numbers))
+    stated = (columns[name].to_pylist() for name in _STATED if name not in _NUMBERS)
+    # Few combinations of words, many rows.
+    known: dict[tuple[object, ...], bytes] = {}
     hashes = []
-    for a, b, word, flag, values, stretches in rows:
-        state = blake2b(repr((a, b, word, flag, values)).encode(), digest_size=10)
+    for i, (words, stretches) in enumerate(
+        zip(zip(basis, flags, *stated, strict=True), stages.content(len(start)), strict=True)
+    ):
+        text = known.get(words)
+        if text is None:
+            text = known[words] = repr(words).encode()
+        state = blake2b(rows[i * width : (i + 1) * width], digest_size=10)
+        state.update(text)
         state.update(stretches)
         hashes.append(state.hexdigest())
     return hashes

@@ -20,7 +20,7 @@ from ingest._core.files import digest
 from ingest._core.logs import log
 from ingest._core.study import NOBODY, STUDY_LOGS, Study
 from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
-from ingest.arrive.landing import units_at
+from ingest.arrive.landing import unit_at
 from ingest.decode.claim import UNKNOWN
 from ingest.decode.model import Decoded, ExportFacts, Member, Tally
 from ingest.decode.registry import decoder
@@ -161,7 +161,7 @@ def _decode(study: Study, arrival: Arrival, store: Arrivals) -> Decoded | None:
         _, reason, detail = claim["refused"][0]
         raise Refused(reason, detail)
     top = study.landing / arrival.folder
-    unit = next(iter(units_at(arrival.folder, top, arrival.unit_path)), None) if top.is_dir() else None
+    unit = unit_at(arrival.folder, top, arrival.unit_path) if top.is_dir() else None
     if unit is None or store.unit_id(unit) != arrival.unit_id:
         return None
     with ExitStack() as stack:
