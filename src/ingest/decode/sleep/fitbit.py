@@ -46,6 +46,7 @@ MINUTE_VALUES = {"1": "asleep", "2": "restless", "3": "awake"}
 _LOG_KEYS = re.compile(rb'"logId"\s*:')
 _SLEEP_KEYS = re.compile(rb'"(?:dateOfSleep|minutesAsleep|timeInBed)"\s*:')
 _EMPTY_ANSWER = re.compile(rb'\s*\{\s*"sleep"\s*:\s*\[\s*\]')
+_OBJECT = re.compile(rb"\s*\{")
 _FILE_NAME = re.compile(r"(?:.*/)?sleep-\d{4}-\d\d-\d\d\.json")
 _OTHER_NAME = re.compile(r"(?:.*/)?([a-z][a-z_]*)-\d{4}-\d\d-\d\d(?:\.json|\.csv)")
 
@@ -204,7 +205,7 @@ def _read_logs(member: Member, tally: Tally) -> list[Found]:
     try:
         data = member.read().removeprefix(b"\xef\xbb\xbf")
         try:
-            logs = _ANSWER.decode(data).sleep if data.lstrip()[:1] == b"{" else _LOGS.decode(data)
+            logs = _ANSWER.decode(data).sleep if _OBJECT.match(data) else _LOGS.decode(data)
         except msgspec.ValidationError:
             return _read_one_by_one(member.ordinal, data, tally)
     except Refused as refused:
@@ -233,7 +234,7 @@ def _read_logs(member: Member, tally: Tally) -> list[Found]:
 
 
 def _read_one_by_one(ordinal: int, data: bytes, tally: Tally) -> list[Found]:
-    raw = _RAW_ANSWER.decode(data).sleep if data.lstrip()[:1] == b"{" else _RAW_LOGS.decode(data)
+    raw = _RAW_ANSWER.decode(data).sleep if _OBJECT.match(data) else _RAW_LOGS.decode(data)
     tally.read += len(raw)
     found = []
     for number, text in enumerate(raw, start=1):
