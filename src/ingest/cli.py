@@ -106,7 +106,7 @@ def _show_run(done: Run) -> None:
     counts = done.loaded.counts()
     waiting = f"; {done.unsettled} still changing, left for the next run" if done.unsettled else ""
     waiting += f"; {done.waiting} wait for their row in roster.csv" if done.waiting else ""
-    odd = f"; {done.not_files} links or pipes, never opened" if done.not_files else ""
+    odd = f"; {done.not_files} links, pipes or files without permission, left alone" if done.not_files else ""
     typer.echo(f"landing    {done.present} exports{waiting}{odd}")
     fates = ", ".join(f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused"))
     typer.echo(f"decoded    {counts['exports']} exports: {fates}")

@@ -72,7 +72,7 @@ def _age_s(file: LandedFile, now_s: float) -> float:
 
 @dataclass(frozen=True)
 class NotAFile:
-    """Something under landing that is neither file nor folder (a link, a pipe); it is never opened."""
+    """Something under landing that is no file that may be read: a link, a pipe, a file without permission."""
 
     folder: str
     path: Path
@@ -111,8 +111,14 @@ def _units_of(folder: str, top: Path) -> Iterator[Unit | NotAFile]:
             yield NotAFile(folder, path)
             continue
         unit_path = _unit_path(top, path)
-        file = _file(unit_path, path)
-        if _starts_as_archive(path):
+        try:
+            file, archived = _file(unit_path, path), _starts_as_archive(path)
+        except FileNotFoundError:
+            continue  # It went after it was listed; there is nothing to take up.
+        except PermissionError:
+            yield NotAFile(folder, path)
+            continue
+        if archived:
             yield Unit(folder, path, (file,), archived=True)
         else:
             loose.setdefault(unit_path, []).append(file)
