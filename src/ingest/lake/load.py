@@ -206,7 +206,8 @@ def _commit(study: Study, base: Manifest, tally: Tally, rows: Rows, facts: Expor
 def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
     """Commit each participant's share of a study-wide log; returns the counts of what belongs to nobody.
 
-    A participant whose rows an earlier export already holds gets no manifest: nothing is new for them.
+    A participant whose rows an earlier export already holds gets no manifest: nothing is new for them, and
+    their records count as duplicates here.
     """
     rest = dict(base.counts or {})
     for participant_id in sorted({*rows, *participants(study.lake)} - {NOBODY}):
@@ -217,7 +218,7 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             continue
         table = rows[participant_id]["substance_use"]
         kept = len(pc.unique(table["source_row"]))
-        rest = {**rest, "read": rest["read"] - kept, "kept": rest["kept"] - kept}
+        rest["kept"] -= kept
         rows_hash = digest(to_parquet(table.drop_columns(["source_file_id", "exported_at", "source_row"])))
         others = [m for m in manifests(study.lake, participant_id) if m.source_file_id != base.source_file_id]
         if not any(m.source == base.source and m.rows_hash == rows_hash for m in others):
@@ -225,8 +226,11 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             of = replace(base, participant_id=participant_id, status="loaded", counts=share, ignored={}, classes={},
                          rows_hash=rows_hash, covers=_covers(rows[participant_id]))  # fmt: skip
             commit(study.lake, of, rows[participant_id])
-        elif mine is not None:
-            retire(study.lake, mine)
+            rest["read"] -= kept
+        else:
+            rest["duplicate"] += kept
+            if mine is not None:
+                retire(study.lake, mine)
     return rest
 
 
