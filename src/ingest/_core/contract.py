@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import MetaData
 
-LAKE, MART, PUBLISH = "lake", "mart", "publish"
+LAKE, MART, COHORT, PUBLISH, VIEW = "lake", "mart", "cohort", "publish", "view"
 
 
 @cache
@@ -31,13 +31,13 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def tables(stage: str) -> list[str]:
-    """Names of the tables that `stage` writes: lake, mart or publish."""
+    """Names of the tables that `stage` writes: lake, mart, cohort (all participants at once), publish or view."""
     return [name for name, schema in schemas().items() if schema["stage"] == stage]
 
 
 def published_tables() -> list[str]:
-    """Names of the warehouse's tables."""
-    return [name for name, schema in schemas().items() if schema.get("published", True)]
+    """Names of the warehouse's tables; its views are `tables(VIEW)`."""
+    return [name for name, schema in schemas().items() if schema.get("published", True) and schema["stage"] != VIEW]
 
 
 def primary_key(table: str) -> list[str]:
