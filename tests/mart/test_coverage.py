@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest._core.contract import arrow_schema
-from ingest._core.settings import Exposure
+from ingest._core.settings import Exposure, Settings
 from ingest.mart.coverage import coverage
 from ingest.mart.person import PersonSettings
+from ingest.mart.phase import phases
 from mart.exposure_rows import WHO, day_use, dose, night, nights_table, no_use, uses_table
 
 Row = dict[str, Any]
@@ -55,16 +56,18 @@ def covered(
     **person: Any,
 ) -> dict[int, Row]:
     """Coverage of one participant by day of March."""
+    people = {WHO: PersonSettings(WHO, **{"zone_name": "UTC", "enrolled_on": FIRST, **person})}
     sources = [session(number, "main") for number in nights] + [session(number, "nap") for number in naps]
     table = coverage(
         nights_table(night(str(day(number)), f"{day(number)}T23:00Z", None) for number in nights),
         pa.Table.from_pylist(sources, schema=arrow_schema("night_source")),
         uses_table(uses),
         pa.Table.from_pylist(list(files), schema=arrow_schema("source_file")),
-        {WHO: PersonSettings(WHO, **{"zone_name": "UTC", "enrolled_on": FIRST, **person})},
+        people,
         Exposure(),
         {} if last_seen is None else {WHO: day(last_seen)},
         log_sources,
+        phases=phases(uses_table(uses), people, Settings(study="s")),
     )
     assert table.schema.equals(arrow_schema("coverage"))
     rows = table.to_pylist()

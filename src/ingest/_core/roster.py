@@ -1,4 +1,4 @@
-"""Who takes part: roster.csv and time_zones.csv."""
+"""Who takes part: roster.csv, time_zones.csv and phases.csv."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from ingest._core.clock import zone_exists
 from ingest._core.errors import WrongUse
 from ingest._core.files import digest
+from ingest._core.phases import PHASE_COLUMNS, PHASE_OPTIONAL, Phase, with_phase
 
 REF = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 STUDY_LOGS = "_logs"
@@ -36,7 +37,8 @@ class RosterEntry:
     """One participant of roster.csv; `time_zone` is None where the study's zone is assumed.
 
     `free_days` are weekdays, 0 for Monday; empty where the roster does not say. `travel` holds the periods of
-    time_zones.csv in order: from this local time on (of the new zone) the participant was in that zone.
+    time_zones.csv in order: from this local time on (of the new zone) the participant was in that zone. `phases`
+    holds those of phases.csv in order; they share no day.
     """
 
     participant_ref: str
@@ -48,6 +50,7 @@ class RosterEntry:
     day_anchor_hour: int = 12
     free_days: tuple[int, ...] = ()
     travel: tuple[tuple[datetime, str], ...] = ()
+    phases: tuple[Phase, ...] = ()
 
     def hash_part(self) -> str:
         """Hash of all that the marts take from this entry."""
@@ -62,6 +65,7 @@ class RosterEntry:
                     self.day_anchor_hour,
                     self.free_days,
                     self.travel,
+                    self.phases,
                 )
             )
         )
@@ -79,11 +83,11 @@ class Roster:
     waiting: frozenset[str] = frozenset()
 
 
-def load_roster(path: Path, zones_path: Path | None = None) -> Roster:
-    """roster.csv and, where it is there, time_zones.csv: entries that can be used, and a line with file and row
-    number for each row that cannot; raises WrongUse where a file cannot be used at all.
+def load_roster(path: Path, zones_path: Path | None = None, phases_path: Path | None = None) -> Roster:
+    """roster.csv and, where they are there, time_zones.csv and phases.csv: entries that can be used, and a line with
+    file and row number for each row that cannot; raises WrongUse where a file cannot be used at all.
 
-    A participant with a bad row in either file waits.
+    A participant with a bad row in any of them waits.
     """
     entries: dict[str, RosterEntry] = {}
     problems, waiting = [], set()
@@ -96,16 +100,21 @@ def load_roster(path: Path, zones_path: Path | None = None) -> Roster:
         except ValueError as error:
             problems.append(f"{path.name} line {number}: {error}")
             waiting.add((row.get("participant_ref") or "").strip())
-    if zones_path is not None and zones_path.exists():
-        for number, row in _rows(zones_path, _TRAVEL, ()):
+    for beside, required, optional, change in (
+        (zones_path, _TRAVEL, (), _with_travel),
+        (phases_path, PHASE_COLUMNS, PHASE_OPTIONAL, _with_phase),
+    ):
+        if beside is None or not beside.exists():
+            continue
+        for number, row in _rows(beside, required, optional):
             ref = (row.get("participant_ref") or "").strip()
             try:
                 if ref in entries:
-                    entries[ref] = _with_travel(entries[ref], row)
+                    entries[ref] = change(entries[ref], row, number)
                 elif ref not in waiting:
                     raise ValueError("participant_ref does not stand in roster.csv; add it there or remove this row")
             except ValueError as error:
-                problems.append(f"{zones_path.name} line {number}: {error}")
+                problems.append(f"{beside.name} line {number}: {error}")
                 waiting.add(ref)
                 entries.pop(ref, None)
     return Roster(entries, problems, frozenset(waiting - entries.keys()))
@@ -128,7 +137,11 @@ def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> l
     return list(enumerate(rows, start=2))
 
 
-def _with_travel(entry: RosterEntry, row: dict[str, str | None]) -> RosterEntry:
+def _with_phase(entry: RosterEntry, row: dict[str, str | None], line: int) -> RosterEntry:
+    return replace(entry, phases=with_phase(entry.phases, row, line))
+
+
+def _with_travel(entry: RosterEntry, row: dict[str, str | None], _line: int) -> RosterEntry:
     zone_name = (row.get("time_zone") or "").strip()
     if not zone_exists(zone_name):
         raise ValueError(f"time_zone is no IANA zone like Europe/Oslo{_near_zone(zone_name)}")

@@ -9,21 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ingest._core.clock import zone_exists
 from ingest._core.errors import WrongUse
 from ingest._core.files import digest
 from ingest._core.log_mapping import LogMapping, ScaleColumns
+from ingest._core.settings_base import Code, Strict
+from ingest._core.settings_phases import Phases
 
 StreamName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}(/[a-z]+(_[0-9]+)?)?$")]
-Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}$")]
-
-
-class Strict(BaseModel):
-    """A section in which an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Bounds(Strict):
@@ -108,7 +103,7 @@ class Exposure(Strict):
     half_lives_h: dict[Code, Annotated[float, Field(gt=0)]] = Field(
         default={}, description="half-life in hours, by substance; without one residual_load is NULL"
     )
-    dose_bands: dict[Code, DoseBands] = {}
+    dose_bands: dict[Code, DoseBands] = Field(default={})
     same_dose_min: float = Field(
         30, ge=0, description="doses of two instruments not farther apart may be one (`possible_same_dose`)"
     )
@@ -186,7 +181,7 @@ class Safety(Strict):
     combined_classes: list[Code] = Field(default=["opioid", "kratom"], description="on one exposure day with ...")
     with_classes: list[Code] = Field(default=["benzodiazepine", "alcohol"], description="... one of these")
     cows_over: float = Field(36, ge=0, description="COWS totals above are signals")
-    items: list[SafetyItem] = []
+    items: list[SafetyItem] = Field(default=[])
     abrupt_stop: AbruptStop = AbruptStop()
 
     @model_validator(mode="after")
@@ -222,11 +217,12 @@ class Settings(Strict):
     nights: Nights = Nights()
     trend: Trend = Trend()
     exposure: Exposure = Exposure()
+    phases: Phases = Phases()
     journals: Journals = Journals()
     publish: Publish = Publish()
     substances: tuple[OwnSubstance, ...] = ()
     safety: Safety | None = Field(Safety(), description="`none`: no signals are looked for")
-    logs: list[LogMapping] = []
+    logs: list[LogMapping] = Field(default=[])
 
     @field_validator("time_zone")
     @classmethod
@@ -261,7 +257,8 @@ class Settings(Strict):
         kept = self.model_dump(
             mode="json",
             include={
-                "time_zone", "history", "source_priority", "nights", "trend", "exposure", "substances", "safety"
+                "time_zone", "history", "source_priority", "nights", "trend", "exposure", "phases", "substances",
+                "safety",
             },
             exclude={"safety": {"contact", "protocol"}},
         )  # fmt: skip

@@ -49,7 +49,8 @@ class Study:
 
 
 def open_study(root: Path) -> Study:
-    """Read study.yaml, roster.csv and time_zones.csv; raises WrongUse where they cannot be used."""
+    """Read study.yaml, roster.csv and the tables beside it; raises WrongUse where they cannot be used."""
     if not root.is_dir():
         raise WrongUse(f"{root} is no folder; `ingest init DIR` makes a study, `--study DIR` says where it is")
-    return Study(root, load_settings(root / "study.yaml"), load_roster(root / "roster.csv", root / "time_zones.csv"))
+    roster = load_roster(root / "roster.csv", root / "time_zones.csv", root / "phases.csv")
+    return Study(root, load_settings(root / "study.yaml"), roster)

@@ -43,6 +43,7 @@ class PersonFacts:
     rating_rows: int
     insomnia_rows: int
     every_instrument: bool
+    own_phases: bool
     truth: tuple[NightTruth, ...]
 
     @property

@@ -79,6 +79,7 @@ def readme(facts: DemoFacts) -> str:
 def _special(person: PersonFacts) -> list[str]:
     said = {
         "answers every other instrument a little, in the folder `instruments`": person.every_instrument,
+        "the phases stand in phases.csv; those of everybody else are derived": person.own_phases,
         "an older Takeout layout, whose paths hold the made-up surname too": person.layout == "old",
         "loose files instead of a zip": person.layout == "loose",
         "the newest zip is cut short; an older, whole one ends earlier": bool(person.damaged),

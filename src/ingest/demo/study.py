@@ -28,6 +28,8 @@ BAD_LOG, LOOSE, DAMAGED, LATE_ENROLLED, NO_ZONE = 1, 3, 4, 7, 9
 OLD_LAYOUT = (2, 7)
 WITHOUT_DIARY = 2
 EVERY_INSTRUMENT = 6
+OWN_PHASES = 1
+_RUN_IN_DAYS = 14
 _ANSWERS = 10_000
 _PERSONAL_NAME = f"Magda{CANARY}"
 _LOG_HEADER = "participant_ref,substance,taken_at,amount,unit,product_form,route,reason,no_use"
@@ -166,6 +168,8 @@ def make_study(root: Path, people: int = 12, nights: int = 120, seed: int = 2026
     _write_unknown(root, _life(seed, people, 3))
     _put(root, "study.yaml", (_STUDY_YAML + instruments.mappings()).encode(), _exported(nights, 0))
     _put(root, "roster.csv", _roster(facts), _exported(nights, 0))
+    if people > OWN_PHASES:
+        _put(root, "phases.csv", _phases(facts.people[OWN_PHASES]), _exported(nights, 0))
     _put(root, "README.md", readme(facts).encode(), _exported(nights, 0))
     return facts
 
@@ -285,6 +289,12 @@ def _roster(facts: DemoFacts) -> bytes:
     return _table("participant_ref,time_zone,enrolled_on,arm,taper_start_on", rows)
 
 
+def _phases(person: PersonFacts) -> bytes:
+    last = person.enrolled_on + timedelta(days=_RUN_IN_DAYS - 1)
+    rows = [f"{person.ref},run_in,{person.enrolled_on},{last}", f"{person.ref},stable,{last + timedelta(days=1)},"]
+    return _table("participant_ref,phase,start_on,end_on", rows)
+
+
 def _facts(life: Life, until: date) -> PersonFacts:
     """All that does not depend on how the files were written; `until` is the last readable date of sleep."""
     person = life.person
@@ -314,5 +324,6 @@ def _facts(life: Life, until: date) -> PersonFacts:
         rating_rows=0,
         insomnia_rows=0,
         every_instrument=person.index == EVERY_INSTRUMENT,
+        own_phases=person.index == OWN_PHASES,
         truth=tuple(life.truth),
     )

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest._core.clock import DAY, Zone, day_number, to_micros, zone
+from ingest._core.phases import Phase
 from ingest._core.settings import Exposure
 from ingest.mart._columns import Columns
 from ingest.mart._log import Codes, LogTable, numbers
 from ingest.mart.person import PersonSettings
+from ingest.mart.phase import ByParticipant, phase_of
 
 REASONS = ("withdrawn", "only_nap", "file_refused", "before_first_export", "after_last_export", "no_record")
-PHASES = ("baseline", "taper")
 _NO_DAYS: Codes = np.zeros(0, dtype=np.int64)
 _LONG_AGO = np.iinfo(np.int64).min
 
@@ -50,6 +51,7 @@ def coverage(
     last_seen: Mapping[str, date],
     log_sources: Collection[str] = (),
     diaries: pa.Table | None = None,
+    phases: ByParticipant | None = None,
 ) -> pa.Table:
     """One row per participant of `people` and date (schema coverage), sorted by both.
 
@@ -58,8 +60,8 @@ def coverage(
     earlier; never ending before `last_seen`, the last date the exports cover, or the last session or log day that
     lies before the withdrawal. No export at all: no rows, unless the roster has both dates. `uses` holds current
     rows; a date has a log when it is the exposure day of one of them. `diaries` holds current rows of sleep_diary; a
-    date has a diary when it is the night date of one, and counts among the log days. The phase is `taper` from
-    taper_start_on on, `baseline` before, NULL without a taper date.
+    date has a diary when it is the night date of one, and counts among the log days. `phases` are those of the table
+    phase; NULL on dates that lie in none.
 
     Where there is no night the first of these that holds is the reason: `withdrawn` on withdrew_on;
     `only_nap`; `file_refused`; `before_first_export` and `after_last_export`, before the first and after the
@@ -95,7 +97,7 @@ def coverage(
             refused_until=_LONG_AGO if arrived is None else arrived,
             arrived=_local_day(home, arrivals.get(participant_id)),
         )
-        _add(columns, person, found, last_seen.get(participant_id))
+        _add(columns, person, found, last_seen.get(participant_id), (phases or {}).get(participant_id, ()))
     return columns.table()
 
 
@@ -145,23 +147,18 @@ def _span(person: PersonSettings, found: _Found, last_seen: date | None) -> Code
     return np.arange(min(begin), max(ends) + 1, dtype=np.int64)
 
 
-def _add(columns: Columns, person: PersonSettings, found: _Found, last_seen: date | None) -> None:
+def _add(
+    columns: Columns, person: PersonSettings, found: _Found, last_seen: date | None, phases: tuple[Phase, ...]
+) -> None:
     days = _span(person, found, last_seen)
     has_night = np.isin(days, found.nights)
     columns.add("participant_id", np.full(len(days), columns.code(person.participant_id)))
     columns.add("date", days)
-    columns.add("phase", columns.codes(PHASES)[_phase(days, person.taper_start_on)])
+    columns.add("phase", columns.codes(tuple(each.name for each in phases))[phase_of(days, phases)])
     columns.add("has_sleep", has_night)
     columns.add("has_log", np.isin(days, found.logged))
     columns.add("has_diary", np.isin(days, found.diary))
     columns.add("reason", columns.codes(REASONS)[_reason(days, person, found)], ~has_night)
-
-
-def _phase(days: Codes, taper_start_on: date | None) -> Codes:
-    """Index into PHASES, -1 without a taper date."""
-    if taper_start_on is None:
-        return np.full(len(days), -1, dtype=np.int64)
-    return (days >= day_number(taper_start_on)).astype(np.int64)
 
 
 def _reason(days: Codes, person: PersonSettings, found: _Found) -> Codes:

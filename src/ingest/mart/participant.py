@@ -17,13 +17,14 @@ from ingest.mart.diary import night_diary
 from ingest.mart.exposure import Registry, night_exposure
 from ingest.mart.night import nights
 from ingest.mart.person import PersonSettings
+from ingest.mart.phase import phase_rows, phases
 from ingest.mart.record_versions import current_records, record_versions
 from ingest.mart.safety import safety_signals
 from ingest.mart.same_dose import with_same_dose
 from ingest.mart.session_versions import session_versions, with_left_out
 from ingest.mart.trend import trend
 
-DEFINITIONS_VERSION = "3"
+DEFINITIONS_VERSION = "4"
 """Rises whenever the same lake rows would give other marts."""
 
 
@@ -54,6 +55,7 @@ def build(
     night_source = _with_superseded(night_source, lake["sleep_session"], versions, people)
     diaries = current_records("diary_version", lake["sleep_diary"])
     uses = current_records("use_version", lake["substance_use"])
+    in_phase = phases(uses, people, settings, registry)
     return {
         "session_version": versions,
         "diary_version": record_versions("diary_version", lake["sleep_diary"]),
@@ -66,10 +68,11 @@ def build(
         "night": night,
         "night_source": night_source,
         "trend": trend(night, night_source, current, stages, people, settings.trend),
+        "phase": phase_rows(in_phase, people),
         "night_exposure": night_exposure(night, uses, people, settings.exposure, registry, diaries),
         "coverage": coverage(
             night, night_source, uses, _as_made(source_files, exported_at or {}), people, settings.exposure,
-            last_seen, log_sources, diaries,
+            last_seen, log_sources, diaries, in_phase,
         ),
     }  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from ingest._core.phases import Phase
+
 
 @dataclass(frozen=True)
 class PersonSettings:
@@ -13,6 +15,7 @@ class PersonSettings:
     `zone_name` is the IANA zone of the participant's home; `time_basis` says how it is known (`roster` or
     `assumed`). `day_anchor_hour` is the local hour at which a night date begins (12: noon to noon). `free_days`
     are weekdays, 0 for Monday, on which the participant is free of work; empty where the roster does not say.
+    `phases` are those of phases.csv, by start; empty where it has none.
     """
 
     participant_id: str
@@ -23,3 +26,4 @@ class PersonSettings:
     day_anchor_hour: int = 12
     time_basis: str = "roster"
     free_days: frozenset[int] = frozenset()
+    phases: tuple[Phase, ...] = ()

@@ -120,7 +120,7 @@ def person_settings(study: Study, participant_id: str, entry: RosterEntry) -> Pe
     """A roster entry as the marts use it."""
     zone_name, basis = study.zone_of(entry)
     return PersonSettings(participant_id, zone_name, entry.enrolled_on, entry.withdrew_on, entry.taper_start_on,
-                          entry.day_anchor_hour, basis, frozenset(entry.free_days))  # fmt: skip
+                          entry.day_anchor_hour, basis, frozenset(entry.free_days), entry.phases)  # fmt: skip
 
 
 def source_file_rows(of: Iterable[Manifest]) -> pa.Table:
