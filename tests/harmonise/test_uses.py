@@ -33,7 +33,9 @@ WIDE: dict[str, Any] = {
 
 def test_rows_have_the_lakes_columns() -> None:
     table = harmonise(decode(LONG + "kratom,2026-03-01T21:30,3,g\n"))
-    assert table.schema == arrow_schema("substance_use")
+    wanted = arrow_schema("substance_use")
+    assert [(each.name, each.nullable) for each in table.schema] == [(each.name, each.nullable) for each in wanted]
+    assert table.cast(wanted).to_pylist() == table.to_pylist()
     (row,) = table.to_pylist()
     assert (row["participant_id"], row["source_file_id"], row["exported_at"]) == (
         PEOPLE["P01"].participant_id, FACTS.source_file_id, FACTS.exported_at,
@@ -287,3 +289,15 @@ def test_rows_are_ordered_by_local_time_within_a_participant() -> None:
         clocks = table["taken_local"].to_pylist()
         assert clocks == sorted(clocks)
         assert len(clocks) == 5
+
+
+def test_a_share_holds_no_word_that_only_another_participant_wrote() -> None:
+    log = "participant_ref,substance,taken_at,amount,unit,route\n"
+    log += "P01,kratom,2026-03-01T08:00,2,g,oral\nP02,Ann's tea,2026-03-01T08:00,2,g,hers_alone\n"
+    decoded = decode(log)
+    assert decoded.uses is not None
+    shares = harmonise_uses(decoded.uses, decoded.tally, FACTS, PEOPLE, None)
+    mine = [column.chunk(0) for column in shares[PEOPLE["P01"].participant_id].columns]
+    words = {word for column in mine if pa.types.is_dictionary(column.type) for word in column.dictionary.to_pylist()}
+    assert {"kratom", "oral"} <= words
+    assert not words & {"hers_alone", "ann_s_tea", "unknown"}

@@ -116,8 +116,9 @@ def sqlalchemy_metadata() -> MetaData:
 def to_contract(table: str, data: pa.Table, where: str = LAKE) -> pa.Table:
     """`data` with the contract's columns, order and types.
 
-    Columns that are absent become NULL. Raises Terminal, naming table and column, where a column is not in
-    the contract, does not fit its type without loss, or holds a NULL where none may be.
+    Columns that are absent become NULL; text that comes as a dictionary stays one. Raises Terminal, naming table
+    and column, where a column is not in the contract, does not fit its type without loss, or holds a NULL where
+    none may be.
     """
     import pyarrow as pa
 
@@ -125,7 +126,9 @@ def to_contract(table: str, data: pa.Table, where: str = LAKE) -> pa.Table:
     unknown = set(data.column_names) - set(schema.names)
     if unknown:
         raise Terminal(f"table {table}: columns {sorted(unknown)} are not in its schema")
-    return pa.table([_column(table, data, field) for field in schema], schema=schema)
+    columns = [_column(table, data, field) for field in schema]
+    typed = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
+    return pa.table(columns, schema=pa.schema(typed))
 
 
 def _column(table: str, data: pa.Table, field: pa.Field) -> pa.ChunkedArray:
@@ -137,7 +140,7 @@ def _column(table: str, data: pa.Table, field: pa.Field) -> pa.ChunkedArray:
         column = data[field.name]
         # combine_chunks copies, also where there is but one chunk.
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if column.type != field.type:
+    if column.type not in (field.type, pa.dictionary(pa.int32(), field.type)):
         try:
             column = column.cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -353,36 +353,36 @@ def decoded_use_schema() -> pa.Schema:
     A timed use has `taken_clock` (wall clock without zone) or `taken_utc` (the file states an offset, then
     also `utc_offset_min`, NULL for `Z` and a zero offset, which state an instant only); a day-level one has
     `use_day`, already moved to the day of use by `date_means`. `part_of_day` goes with `use_day`.
-    `reported_clock` is when the answer was given.
+    `reported_clock` is when the answer was given. Words are dictionaries.
     """
     import pyarrow as pa
 
-    text, number = pa.string(), pa.float64()
+    text, number, word = pa.string(), pa.float64(), pa.dictionary(pa.int32(), pa.string())
     return pa.schema(
         [
             ("source_row", pa.int64()),
-            ("participant_ref", text),
+            ("participant_ref", word),
             ("record_id", text),
-            ("substance_reported", text),
+            ("substance_reported", word),
             ("no_use", pa.bool_()),
             ("taken_clock", pa.timestamp("us")),
             ("taken_utc", pa.timestamp("us", tz="UTC")),
             ("utc_offset_min", pa.int32()),
             ("use_day", pa.date32()),
-            ("part_of_day", text),
-            ("time_precision", text),
+            ("part_of_day", word),
+            ("time_precision", word),
             ("amount_reported", number),
-            ("unit_reported", text),
+            ("unit_reported", word),
             ("mitragynine_mg", number),
             ("mitragynine_pct", number),
-            ("product_form", text),
-            ("route", text),
-            ("reasons", text),
-            ("recall_method", text),
+            ("product_form", word),
+            ("route", word),
+            ("reasons", word),
+            ("recall_method", word),
             ("recall_lag_days", number),
             ("reported_clock", pa.timestamp("us")),
-            ("instrument", text),
-            ("flags", text),
+            ("instrument", word),
+            ("flags", word),
         ]
     )
 

@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ingest._core.contract import to_contract
 from ingest.decode.model import ExportFacts
+from ingest.harmonise._codes import Codes, whole, words_of
 from ingest.harmonise.person import Person
-
-Codes = NDArray[np.int64]
 
 
 def owners(refs: pa.ChunkedArray, participants: Mapping[str, Person], only: str | None) -> tuple[list[Person], Codes]:
@@ -22,8 +19,8 @@ def owners(refs: pa.ChunkedArray, participants: Mapping[str, Person], only: str 
     `refs` is the column participant_ref; `participants` are known by ref. `only` is the ref of the folder the log
     lay in, to whom rows without a ref belong; where it is None every row must name its participant.
     """
-    encoded = pc.fill_null(refs.combine_chunks(), "").dictionary_encode()
-    names = encoded.dictionary.to_pylist()
+    refs_there = words_of(refs)
+    names = [name or "" for name in refs_there.values]
     if only is not None:
         people = [participants[only]]
         number = [0 if name in ("", only) else -1 for name in names]
@@ -31,7 +28,7 @@ def owners(refs: pa.ChunkedArray, participants: Mapping[str, Person], only: str 
         people = [participants[name] for name in names if name in participants]
         places = {person.ref: i for i, person in enumerate(people)}
         number = [places.get(name, -1) for name in names]
-    return people, np.array(number, dtype=np.int64)[encoded.indices.to_numpy()]
+    return people, np.array(number, dtype=np.int64)[refs_there.codes]
 
 
 def strangers(refs: pa.ChunkedArray, who: Codes, only: str | None) -> list[tuple[Codes, str, str]]:
@@ -56,16 +53,43 @@ def shares(name: str, table: pa.Table, who: Codes, people: Sequence[Person], fac
     the same in all rows of a participant.
     """
     edges = np.searchsorted(who, np.arange(len(people) + 1))
+    columns = {column: _in_order(whole(table[column])) for column in table.column_names}
     found = {}
     for i, person in sorted(enumerate(people), key=lambda each: each[1].participant_id):
-        size = int(edges[i + 1] - edges[i])
+        begin, size = int(edges[i]), int(edges[i + 1] - edges[i])
         if size:
             same = {
-                "participant_id": pa.repeat(person.participant_id, size),
-                "source_file_id": pa.repeat(facts.source_file_id, size),
+                "participant_id": _constant(person.participant_id, size),
+                "source_file_id": _constant(facts.source_file_id, size),
                 "exported_at": pa.repeat(pa.scalar(facts.exported_at, pa.timestamp("us", tz="UTC")), size),
             }
-            share = table.slice(int(edges[i]), size)
-            columns = {column: share[column] for column in share.column_names} | same
-            found[person.participant_id] = to_contract(name, pa.table(columns))
+            own = {column: _own_words(values.slice(begin, size)) for column, values in columns.items()}
+            found[person.participant_id] = to_contract(name, pa.table(own | same))
     return found
+
+
+def _constant(text: str, size: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([text]))
+
+
+def _in_order(column: pa.Array) -> pa.Array:
+    """A dictionary's words in the order of the alphabet, each once; other columns as they are."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    words = column.dictionary.to_pylist()
+    ordered = sorted(set(words))
+    places = {word: place for place, word in enumerate(ordered)}
+    at = pa.array([places[word] for word in words], pa.int32())
+    return pa.DictionaryArray.from_arrays(at.take(column.indices), pa.array(ordered, pa.string()))
+
+
+def _own_words(column: pa.Array) -> pa.Array:
+    """The column with those words of its dictionary alone that its rows have: the others may be somebody else's."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    codes = column.indices.drop_null().to_numpy()
+    there = np.bincount(codes, minlength=len(column.dictionary)) > 0
+    if there.all():
+        return column
+    places = pa.array((np.cumsum(there) - 1).astype(np.int32))
+    return pa.DictionaryArray.from_arrays(places.take(column.indices), column.dictionary.filter(pa.array(there)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -10,16 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingest.harmonise._use_times import Column, whole
+from ingest._core.hashing import hex_digits, md5_digits, mixed
+from ingest.harmonise._codes import Codes, Words, combinations, whole, words_of
+from ingest.harmonise._use_times import Bools
 
 SEPARATOR = "\x1f"
 _DIGITS = 20
-_BYTES = _DIGITS // 2
-_BLOCK = 1 << 14
-Digests = NDArray[np.uint8]
-"""The first bytes of SHA-256, one row per report."""
 _WORDS = (
-    "no_use",
     "time_precision",
     "part_of_day",
     "unit_reported",
@@ -28,87 +24,99 @@ _WORDS = (
     "reasons",
     "recall_method",
 )
-_NUMBERS = ("amount_reported", "mitragynine_mg", "mitragynine_pct", "recall_lag_days")
-_STAMPS = ("taken_clock", "taken_utc", "reported_clock")
-_WHOLE = ("use_day", "utc_offset_min")
+_NUMBERS = (
+    "no_use",
+    "taken_clock",
+    "taken_utc",
+    "use_day",
+    "utc_offset_min",
+    "reported_clock",
+    "recall_lag_days",
+    "amount_reported",
+    "mitragynine_mg",
+    "mitragynine_pct",
+)
 
 
-def use_ids(uses: pa.Table, participant_ids: pa.Array, source: str, codes: pa.Array) -> pa.Array:
+def use_ids(uses: pa.Table, owners: Words, source: str, substances: Words) -> pa.Array:
     """Hash of participant, source, instrument and the log's own record id.
 
     Without an own id: of substance, reported time, precision and time of report instead. Reports that agree
     in all of it are told apart by their order in the file.
     """
-    own = whole(uses["record_id"])
-    kind: pa.Array | str = "id"
-    record = own
-    if own.null_count:
+    record = whole(uses["record_id"])
+    has_own = np.ones(len(uses), dtype=np.int8)
+    if record.null_count:
         made = _join(
-            codes,
+            _text(pa.array(substances.values).take(pa.array(substances.codes))),
             *(_text(uses[name]) for name in ("taken_clock", "taken_utc", "use_day")),
             *(_text(uses[name]) for name in ("time_precision", "part_of_day", "reported_clock")),
         )
-        has_own = own.is_valid()
-        record = pc.if_else(has_own, pc.fill_null(own, ""), made)
-        kind = pc.if_else(has_own, "id", "time")
-    keys = _join(participant_ids, source, _text(uses["instrument"]), kind, record)
-    digests = _of_texts(keys)
-    again, ordinal = _repeats(digests)
+        has_own = record.is_valid().to_numpy(zero_copy_only=False).astype(np.int8)
+        record = pc.coalesce(record, made)
+    instruments = words_of(uses["instrument"])
+    examples, which = combinations(
+        (owners.codes, len(owners.values)), (instruments.codes, len(instruments.values)), (has_own, 2)
+    )
+    beginnings = [
+        SEPARATOR.join(
+            [
+                owners.values[owners.codes[at]] or "",
+                source,
+                instruments.values[instruments.codes[at]] or "",
+                "id" if has_own[at] else "time",
+            ]
+        )
+        for at in examples.tolist()
+    ]
+    keys = _join(pa.array(beginnings, pa.string()).take(pa.array(which)), record)
+    ids = md5_digits(keys, _DIGITS)
+    again, ordinal = _repeats(ids)
     if len(again):
-        digests[again] = _of_texts(_join(keys.take(pa.array(again)), pa.array(ordinal).cast(pa.string())))
-    return _hex(digests)
+        numbered = md5_digits(_join(keys.take(pa.array(again)), pa.array(ordinal).cast(pa.string())), _DIGITS)
+        mask = np.zeros(len(ids), dtype=np.bool_)
+        mask[again] = True
+        ids = pc.replace_with_mask(ids, mask, numbered)
+    return ids
 
 
-def content_hashes(uses: pa.Table, codes: pa.Array) -> pa.Array:
-    """Hash of all that each report says, its place in the file aside."""
-    words = _join(codes, *(_text(uses[name]) for name in _WORDS)).dictionary_encode()
-    digests = _of_texts(words.dictionary)
-    columns = [np.ascontiguousarray(digests[:, :8]).view("<i8").ravel()[words.indices.to_numpy()]]
-    known = np.zeros(len(uses), dtype="<i8")
-    fixed = [(name, pa.int64()) for name in _STAMPS] + [(name, pa.int32()) for name in _WHOLE]
-    for bit, (name, width) in enumerate(fixed):
-        column = Column.of(uses[name], width)
-        columns.append(np.where(column.known, column.values, 0))
-        known |= column.known.astype("<i8") << bit
-    for name in _NUMBERS:
-        array = whole(uses[name])
-        columns.append(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False).astype("<f8").view("<i8"))
-    return _hex(_of_rows([*columns, known]))
+def content_hashes(uses: pa.Table, substances: Words) -> pa.Array:
+    """Hash of all that each report says, its place in the file aside; equal ones are the same version of it."""
+    columns = [substances, *(words_of(uses[name]) for name in _WORDS)]
+    examples, which = combinations(*((column.codes, len(column.values)) for column in columns))
+    said = [SEPARATOR.join(column.values[column.codes[at]] or "" for column in columns) for at in examples.tolist()]
+    digests = np.frombuffer(b"".join(sha256(text.encode()).digest()[:8] for text in said), dtype="<i8")
+    numbers = [_bits(whole(uses[name])) for name in _NUMBERS]
+    stated = np.zeros(len(uses), dtype=np.int64)
+    for bit, (_, known) in enumerate(numbers):
+        stated |= known.astype(np.int64) << bit
+    every = np.ones(len(uses), dtype=np.bool_)
+    words, known_in = zip((digests[which], every), (stated, every), *numbers, strict=True)
+    return hex_digits(mixed(words, known_in))
 
 
-def _of_texts(keys: pa.Array) -> Digests:
-    parts = (keys.slice(start, _BLOCK).cast(pa.binary()).to_pylist() for start in range(0, len(keys), _BLOCK))
-    return _digests(parts, len(keys))
+def _bits(column: pa.Array) -> tuple[Codes, Bools]:
+    """Numbers, dates and instants as integers of 64 bits that differ where they do, and where there is one."""
+    known: Bools = column.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(column.type):
+        values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+        return np.ascontiguousarray(values, dtype=np.float64).view(np.int64), known
+    if pa.types.is_boolean(column.type):
+        values = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
+    else:
+        whole_numbers = column.view(pa.int32() if column.type.bit_width == 32 else pa.int64())
+        values = pc.fill_null(whole_numbers, 0).to_numpy(zero_copy_only=False)
+    return values.astype(np.int64), known
 
 
-def _of_rows(columns: Sequence[NDArray[np.int64]]) -> Digests:
-    n, width = len(columns[0]), 8 * len(columns)
-
-    def parts() -> Iterator[list[bytes]]:
-        for start in range(0, n, _BLOCK):
-            block = np.stack([column[start : start + _BLOCK] for column in columns], axis=1).astype("<i8")
-            yield block.view(f"V{width}").ravel().tolist()
-
-    return _digests(parts(), n)
-
-
-def _digests(blocks: Iterable[list[bytes]], n: int) -> Digests:
-    """Blocks, because a million objects at a time cost more in memory than their hashes cost in time."""
-    found, at = np.empty((n, _BYTES), dtype=np.uint8), 0
-    for keys in blocks:
-        digests = np.frombuffer(b"".join([sha256(key).digest() for key in keys]), dtype=np.uint8)
-        found[at : at + len(keys)] = digests.reshape(len(keys), -1)[:, :_BYTES]
-        at += len(keys)
-    return found
-
-
-def _repeats(digests: Digests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The reports whose digest an earlier one has too, and how many have it before them."""
-    starts = np.ascontiguousarray(digests[:, :8]).view("<i8").ravel()
-    in_order = np.sort(starts)
+def _repeats(ids: pa.Array) -> tuple[Codes, Codes]:
+    """The reports whose id an earlier one has too, and how many have it before them."""
+    text: NDArray[np.uint8] = np.frombuffer(ids.buffers()[1 + 1], dtype=np.uint8)[: len(ids) * _DIGITS]
+    starts = np.ascontiguousarray(text.reshape(-1, _DIGITS)[:, :16]).view(np.int64)
+    in_order = np.sort(mixed([starts[:, 0], starts[:, 1]]))
     if not (in_order[1:] == in_order[:-1]).any():
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    _, codes = np.unique(digests.view(f"V{_BYTES}").ravel(), return_inverse=True)
+    codes = ids.dictionary_encode().indices.to_numpy()
     order = np.argsort(codes, kind="stable")
     ordinal = np.empty(len(codes), dtype=np.int64)
     ordinal[order] = np.arange(len(codes)) - np.searchsorted(codes[order], codes[order])
@@ -116,14 +124,7 @@ def _repeats(digests: Digests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return again, ordinal[again]
 
 
-def _hex(digests: Digests) -> pa.Array:
-    text = digests.tobytes().hex().encode()
-    offsets = np.arange(len(digests) + 1, dtype=np.int32) * _DIGITS
-    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(text)]
-    return pa.Array.from_buffers(pa.string(), len(digests), buffers)
-
-
-def _text(column: pa.ChunkedArray) -> pa.Array:
+def _text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     array = whole(column)
     if pa.types.is_timestamp(array.type):
         array = array.view(pa.int64())

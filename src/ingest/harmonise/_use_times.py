@@ -12,15 +12,10 @@ from numpy.typing import NDArray
 
 from ingest._core import clock
 from ingest._core.clock import DAY, MINUTE, Micros
+from ingest.harmonise._codes import Codes, whole
 from ingest.harmonise.person import Person
 
 Bools = NDArray[np.bool_]
-Codes = NDArray[np.int64]
-
-
-def whole(column: pa.ChunkedArray) -> pa.Array:
-    """The column as one array; combine_chunks would copy it also where there is but one chunk."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 @dataclass(frozen=True)

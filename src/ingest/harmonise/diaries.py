@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ingest._core import clock
 from ingest._core.clock import DAY, HOUR, MINUTE, Micros, to_micros
 from ingest.decode.model import ExportFacts, Tally
-from ingest.harmonise._owners import Codes, owners, shares, strangers
+from ingest.harmonise._codes import Codes
+from ingest.harmonise._owners import owners, shares, strangers
 from ingest.harmonise.person import Person
 
 Bools = NDArray[np.bool_]

@@ -18,8 +18,9 @@ from ingest._core import clock
 from ingest._core.clock import DAY, to_micros
 from ingest._core.contract import arrow_schema
 from ingest.decode.model import ExportFacts, Tally
+from ingest.harmonise._codes import Codes
 from ingest.harmonise._instruments import DAILY
-from ingest.harmonise._owners import Codes, owners, shares, strangers
+from ingest.harmonise._owners import owners, shares, strangers
 from ingest.harmonise._scoring import Fault, Score, score
 from ingest.harmonise.checks import EARLIEST_US
 from ingest.harmonise.person import Person

@@ -7,15 +7,16 @@ the CDC's 2022 guideline (decided rule 19); buprenorphine and kratom have none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingest.harmonise._codes import combinations, spread, words_of
 from ingest.harmonise._unit_words import Unit, is_capsule, is_teaspoon, parse_unit
 from ingest.harmonise.substances import Substance
 
@@ -148,7 +149,7 @@ def convert(reports: Reports) -> Amounts:
     mitragynine = _mitragynine(reports, how, which, substances, canonical)
     return Amounts(
         amount=_nullable(canonical),
-        amount_basis=pa.array(_BASES).take(pa.array(basis)),
+        amount_basis=spread(_BASES, basis),
         mitragynine_mg=_nullable(mitragynine),
         mme_mg=_nullable(canonical * np.array(factor, dtype=np.float64)[which]),
         flags={
@@ -175,18 +176,16 @@ def _mitragynine(
 
 def _combinations(reports: Reports, maintenance: Bools) -> tuple[Codes, Codes]:
     """A row of each combination of substance, unit, form, route and purpose, and every row's combination."""
-    key = reports.substance.astype(np.int64)
-    for column in (reports.unit, reports.product_form, reports.route):
-        encoded = pc.fill_null(column, "").dictionary_encode()
-        key = key * (len(encoded.dictionary) + 1) + encoded.indices.to_numpy()
-    _, examples, which = np.unique(key * 2 + maintenance, return_index=True, return_inverse=True)
-    return examples, which
+    words = [words_of(column) for column in (reports.unit, reports.product_form, reports.route)]
+    parts = [(column.codes, len(column.values)) for column in words]
+    return combinations((reports.substance, len(reports.substances)), *parts, (maintenance.astype(np.int8), 2))
 
 
 def _says(words: pa.Array, pattern: str) -> Bools:
-    encoded = pc.fill_null(words, "").dictionary_encode()
-    said = pc.match_substring_regex(encoded.dictionary, rf"(^|,)({pattern})(,|$)")
-    mask: Bools = said.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
+    found = words_of(words)
+    asked = re.compile(rf"(^|,)({pattern})(,|$)")
+    said = np.array([asked.search(word or "") is not None for word in found.values], dtype=np.bool_)
+    mask: Bools = said[found.codes]
     return mask
 
 

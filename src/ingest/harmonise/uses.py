@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ingest._core.clock import DAY, to_micros
 from ingest.decode.model import ExportFacts, Tally
+from ingest.harmonise._codes import Codes, Words, combinations, spread, whole, words_of
 from ingest.harmonise._owners import owners, shares, strangers
 from ingest.harmonise._unit_words import EXPECTED_UNITS
 from ingest.harmonise._use_ids import content_hashes, use_ids
 from ingest.harmonise._use_losses import Losses
-from ingest.harmonise._use_times import Bools, Codes, Times, place, recall_lag, whole
+from ingest.harmonise._use_times import Bools, Times, place, recall_lag
 from ingest.harmonise.person import Person
 from ingest.harmonise.substances import UNKNOWN_FLAG, Own, Substance, resolve
 from ingest.harmonise.units import Amounts, Reports, convert
@@ -113,26 +114,33 @@ def harmonise_uses(
     flags["reported_before_use"] = early
     columns = _columns(uses, times, substances, which, amounts)
     columns |= {"recall_lag_days": lag, "flags": _flags(uses, flags)}
-    owner = pa.array([person.participant_id for person in people]).take(pa.array(who))
-    columns["use_id"] = use_ids(uses, owner, facts.source, columns["substance"])
-    columns["content_hash"] = content_hashes(uses, columns["substance"])
-    order = np.lexsort((times.local, who))
-    order = order[kept[order]]
+    codes = Words([substance.code for substance in substances], which)
+    columns["use_id"] = use_ids(uses, Words([person.participant_id for person in people], who), facts.source, codes)
+    columns["content_hash"] = content_hashes(uses, codes)
     table = pa.table(columns)
-    if len(order) < len(table) or (order[1:] < order[:-1]).any():
-        table = table.take(pa.array(order))
-    return shares("substance_use", table, who[order], people, facts)
+    order = _order(times.local, who, kept)
+    if order is not None:
+        table, who = table.take(pa.array(order)), who[order]
+    return shares("substance_use", table, who, people, facts)
+
+
+def _order(local: Codes, who: Codes, kept: Bools) -> Codes | None:
+    """The kept uses by person, then by local time; None where that is all of them as they stand."""
+    same = who[1:] == who[:-1]
+    if kept.all() and ((who[1:] > who[:-1]) | (same & (local[1:] >= local[:-1]))).all():
+        return None
+    order = np.lexsort((local, who))
+    return order[kept[order]]
 
 
 def _substances(uses: pa.Table, own: Own) -> tuple[list[Substance], Codes, Bools]:
     """The substances there are, the number of each use's, and whether the registry knows its name."""
-    names = whole(uses["substance_reported"]).dictionary_encode()
-    found = [resolve(name, own) for name in names.dictionary.to_pylist()]
-    codes = names.indices.to_numpy()
+    names = words_of(uses["substance_reported"])
+    found = [resolve(name, own) for name in names.values]
     substances = list({substance.code: substance for substance, _ in found}.values())
     places = {substance.code: i for i, substance in enumerate(substances)}
-    which = np.array([places[substance.code] for substance, _ in found], dtype=np.int64)[codes]
-    return substances, which, np.array([known for _, known in found], dtype=np.bool_)[codes]
+    which = np.array([places[substance.code] for substance, _ in found], dtype=np.int64)[names.codes]
+    return substances, which, np.array([known for _, known in found], dtype=np.bool_)[names.codes]
 
 
 def _reports(uses: pa.Table, substances: Sequence[Substance], which: Codes) -> Reports:
@@ -195,13 +203,12 @@ def _unit_details(uses: pa.Table, unknown: Bools) -> Callable[[int], str]:
 def _columns(
     uses: pa.Table, times: Times, substances: Sequence[Substance], which: Codes, amounts: Amounts
 ) -> dict[str, pa.Array]:
-    at = pa.array(which)
     untimed = ~times.timed
     return {
         **{name: whole(uses[name]) for name in _AS_REPORTED},
-        "substance": pa.array([each.code for each in substances]).take(at),
-        "substance_class": pa.array([each.substance_class for each in substances]).take(at),
-        "unit": pa.array([each.unit for each in substances]).take(at),
+        "substance": spread([each.code for each in substances], which),
+        "substance_class": spread([each.substance_class for each in substances], which),
+        "unit": spread([each.unit for each in substances], which),
         "taken_utc": pa.array(times.utc, mask=untimed).view(pa.timestamp("us", tz="UTC")),
         "taken_local": pa.array(times.local, mask=untimed).view(pa.timestamp("us")),
         "local_date": pa.array(times.date.astype(np.int32)).view(pa.date32()),
@@ -214,16 +221,13 @@ def _columns(
 
 def _flags(uses: pa.Table, flags: Mapping[str, Bools]) -> pa.Array:
     """The decoder's flags, the part of the day and the words whose mask is set: sorted, joined by commas."""
-    before = pc.fill_null(whole(uses["flags"]), "").dictionary_encode()
-    parts = pc.fill_null(whole(uses["part_of_day"]), "").dictionary_encode()
+    before, parts = words_of(uses["flags"]), words_of(uses["part_of_day"])
     words = sorted(word for word, mask in flags.items() if mask.any())
-    key = before.indices.to_numpy().astype(np.int64) * len(parts.dictionary) + parts.indices.to_numpy()
-    for word in words:
-        key = key * 2 + flags[word]
-    _, examples, codes = np.unique(key, return_index=True, return_inverse=True)
+    masks = [(flags[word].astype(np.int8), 2) for word in words]
+    examples, codes = combinations((before.codes, len(before.values)), (parts.codes, len(parts.values)), *masks)
     texts = []
     for at in examples.tolist():
-        part = parts[at].as_py()
-        stated = {*before[at].as_py().split(","), f"part:{part}" if part else ""}
+        part = parts.values[parts.codes[at]]
+        stated = {*(before.values[before.codes[at]] or "").split(","), f"part:{part}" if part else ""}
         texts.append(",".join(sorted((stated | {w for w in words if flags[w][at]}) - {""})) or None)
-    return pa.array(texts, pa.string()).take(pa.array(codes))
+    return spread(texts, codes)

@@ -41,7 +41,17 @@ from ingest.lake.plan import (
     owner_of,
     plan,
 )
-from ingest.lake.store import Manifest, commit, manifest, manifests, participants, retire, to_parquet
+from ingest.lake.store import (
+    Manifest,
+    columns_hash,
+    commit,
+    commit_files,
+    manifest,
+    manifests,
+    participants,
+    retire,
+    to_parquet,
+)
 
 # What a decoder may do wrong on input it does not expect. The export is refused and says so; anything else
 # (storage, memory, a signal) is not the export's fault and ends the task.
@@ -236,14 +246,15 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             pc.unique(pa.chunked_array([t["source_row"].combine_chunks() for t in rows[participant_id].values()]))
         )
         rest["kept"] -= kept
-        rows_hash = digest(*(part for name, table in sorted(rows[participant_id].items())
-                             for part in (name, to_parquet(table.drop_columns(_OF_THE_EXPORT)))))  # fmt: skip
+        parquet = {name: to_parquet(table) for name, table in sorted(rows[participant_id].items())}
+        rows_hash = digest(*(part for name, data in parquet.items()
+                             for part in (name, columns_hash(data, _OF_THE_EXPORT))))  # fmt: skip
         others = [m for m in manifests(study.lake, participant_id) if m.source_file_id != base.source_file_id]
         if not any(m.source == base.source and m.rows_hash == rows_hash for m in others):
             share = {"read": kept, "kept": kept, "duplicate": 0, "ignored": 0, "quarantined": 0}
             of = replace(base, participant_id=participant_id, status="loaded", counts=share, ignored={}, classes={},
                          rows_hash=rows_hash, covers=_covers(rows[participant_id]))  # fmt: skip
-            commit(study.lake, of, rows[participant_id])
+            commit_files(study.lake, of, parquet)
             rest["read"] -= kept
         else:
             rest["duplicate"] += kept

@@ -23,7 +23,7 @@ from ingest.harmonise.person import Person
 from ingest.harmonise.substances import registry_digest
 from ingest.lake.store import manifest, manifests, retire
 
-LAYOUT = "1"
+LAYOUT = "2"
 UNKNOWN_PARTICIPANT = "unknown_participant"
 _STALE_S = 3600
 

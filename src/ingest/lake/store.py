@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ingest._core.contract import LAKE, arrow_schema, tables
 from ingest._core.errors import Terminal
-from ingest._core.files import inside, remove, write_bytes
+from ingest._core.files import digest, inside, remove, write_bytes
 
 MANIFESTS = "_manifest"
 _JSON = msgspec.json.Encoder(order="sorted")
@@ -86,18 +86,21 @@ def parquet_path(lake: Path, table: str, participant_id: str, of: Manifest) -> P
     return inside(lake, table, f"participant_id={participant_id}", name)
 
 
-def commit(lake: Path, of: Manifest, rows: dict[str, pa.Table]) -> Manifest:
+def commit(lake: Path, of: Manifest, rows: Mapping[str, pa.Table]) -> Manifest:
     """Write the tables, then the manifest; returns it with the files' hashes. Tables without rows have no file.
 
     Files of an earlier manifest of the same export go once the new one stands.
     """
+    return commit_files(lake, of, {table: to_parquet(found) for table, found in rows.items() if len(found)})
+
+
+def commit_files(lake: Path, of: Manifest, parquet: Mapping[str, bytes]) -> Manifest:
+    """As `commit`, of tables that are Parquet already."""
     before = manifest(lake, of.participant_id, of.source_file_id)
     files = {}
-    for table in sorted(rows):
-        if len(rows[table]):
-            data = to_parquet(rows[table])
-            write_bytes(parquet_path(lake, table, of.participant_id, of), data)
-            files[table] = TableFile(len(rows[table]), sha256(data).hexdigest())
+    for table, data in sorted(parquet.items()):
+        write_bytes(parquet_path(lake, table, of.participant_id, of), data)
+        files[table] = TableFile(pq.read_metadata(pa.BufferReader(data)).num_rows, sha256(data).hexdigest())
     after = msgspec.structs.replace(of, files=files)
     write_bytes(manifest_path(lake, of.participant_id, of.source_file_id), _JSON.encode(after))
     if before is not None:
@@ -119,17 +122,40 @@ _DIFFERENT_IN_EACH_ROW = {"use_id", "diary_id", "response_id", "content_hash"}
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """The table as Parquet, zstd; the same rows give the same bytes.
+    """The table as Parquet, zstd; the same rows give the same bytes. Text that comes as a dictionary is read as text.
 
-    Instants are stored as differences, a fifth of their size; a dictionary of them, or of ids that each row has of
-    its own, would only cost time.
+    Instants, dates and whole numbers are stored as differences, a fifth of their size; a dictionary of them, or of
+    ids that each row has of its own, would only cost time. So would the least and greatest text of a column.
     """
-    instants = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    others = [name for name in table.column_names if name not in instants and name not in _DIFFERENT_IN_EACH_ROW]
+    differences = [field.name for field in table.schema if _steps(field.type)]
+    texts = [field.name for field in table.schema if _is_text(field.type)]
+    others = [name for name in table.column_names if name not in {*differences, *_DIFFERENT_IN_EACH_ROW}]
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_statistics=True, use_dictionary=others,
-                   column_encoding=dict.fromkeys(instants, "DELTA_BINARY_PACKED"))  # fmt: skip
+    pq.write_table(table, sink, compression="zstd", use_dictionary=others, store_schema=False,
+                   write_statistics=[name for name in table.column_names if name not in texts],
+                   column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED"))  # fmt: skip
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _steps(of: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(of) or pa.types.is_date(of) or pa.types.is_integer(of))
+
+
+def _is_text(of: pa.DataType) -> bool:
+    return bool(pa.types.is_string(of) or pa.types.is_dictionary(of))
+
+
+def columns_hash(parquet: bytes, without: Collection[str]) -> str:
+    """Hash of the columns of a table that to_parquet gave, some left out: the same for the same rows."""
+    found: list[str | bytes] = []
+    metadata = pq.read_metadata(pa.BufferReader(parquet))
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(place)
+            if chunk.path_in_schema not in without:
+                begin = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+                found += [chunk.path_in_schema, parquet[begin : begin + chunk.total_compressed_size]]
+    return digest(*found)
 
 
 def read(lake: Path, table: str, of: Iterable[Manifest]) -> pa.Table:

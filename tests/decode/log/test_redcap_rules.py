@@ -173,7 +173,7 @@ def test_the_rows_do_not_depend_on_the_order_of_the_mappings() -> None:
     one, two = decode(text, settings_with(DOSES, DAYS)), decode(text, settings_with(DAYS, DOSES))
     assert one.uses is not None
     assert two.uses is not None
-    assert one.uses.equals(two.uses)
+    assert one.uses.to_pylist() == two.uses.to_pylist()
     assert one.uses["source_row"].to_pylist() == [1, 2, 3]
 
 

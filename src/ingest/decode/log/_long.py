@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest._core.hashing import all_different
 from ingest.decode.log._long_times import read_times
+from ingest.decode.log._long_words import read_cells, same_word
 from ingest.decode.log._reader import Reader, use_table
 from ingest.decode.log._rows import SEPARATOR, blank_rows, repeated_rows, superseded_rows, told
 from ingest.decode.log._words import (
-    DROPPED,
     NEGATIVE,
     NO_ANSWER,
     NO_NUMBER,
@@ -25,6 +28,7 @@ from ingest.decode.log._words import (
     read_name,
     read_numbers,
     read_unit,
+    read_word,
     read_words,
     texts,
 )
@@ -38,16 +42,17 @@ def read_long(reader: Reader) -> pa.Table:
     mapping = reader.mapping
     blank = _blank(reader)
     columns: Columns = substance_columns(reader) | read_times(reader) | _amounts(reader)
-    columns["product_form"] = reader.plain(mapping.product_form, "product_form_dropped")
-    columns["route"] = reader.plain(mapping.route, "route_dropped")
+    columns["product_form"] = _plain(reader, mapping.product_form, "product_form_dropped")
+    columns["route"] = _plain(reader, mapping.route, "route_dropped")
     columns["reasons"] = _reasons(reader)
     columns["recall_method"] = _recall_method(reader)
     for name in ("mitragynine_mg", "mitragynine_pct"):
         columns[name] = _strength(reader, name)
-    for name, column in (("participant_ref", mapping.participant), ("record_id", mapping.record_id)):
-        columns[name] = None if column is None else texts(reader.sheet.column(column))
+    refs, ids = reader.cells(mapping.participant), reader.cells(mapping.record_id)
+    columns["participant_ref"] = None if refs is None else read_cells(refs, lambda cell: cell or None)[0]
+    columns["record_id"] = None if ids is None else texts(ids)
     columns["flags"] = flag_column(reader.n, reader.flags)
-    columns["instrument"] = pa.repeat(mapping.name, reader.n)
+    columns["instrument"] = same_word(mapping.name, reader.n)
     columns["source_row"] = pa.array(reader.sheet.rows)
     gone = _without(reader, columns, blank)
     table = use_table(columns, reader.n)
@@ -91,11 +96,16 @@ def _repeats(reader: Reader, columns: Columns, usable: np.ndarray[tuple[int], np
     if not len(with_id):
         return mask
     ref = columns["participant_ref"]
-    owner = pc.fill_null(ref, "") if ref is not None else ""
+    every = len(with_id) == reader.n
+    key = [column if every else column.take(pa.array(with_id)) for column in (ref, ids) if column is not None]
+    if all_different(*key):
+        return mask
+    owner = pc.fill_null(ref.cast(pa.string()), "") if ref is not None else ""
     keys = pc.binary_join_element_wise(owner, ids, SEPARATOR)
     old, newer = superseded_rows(keys.take(pa.array(with_id)), with_id)
     assert names is not None
-    same = pc.equal(pc.utf8_lower(names.take(pa.array(old))), pc.utf8_lower(names.take(pa.array(newer))))
+    old_names, new_names = (names.take(pa.array(rows)).cast(pa.string()) for rows in (old, newer))
+    same = pc.equal(pc.utf8_lower(old_names), pc.utf8_lower(new_names))
     same_name = same.to_numpy(zero_copy_only=False)
     mask[old[same_name]] = True
     reused = np.zeros(reader.n, dtype=np.bool_)
@@ -112,15 +122,16 @@ def substance_columns(reader: Reader) -> Columns:
     """`substance_reported` of every row; a row without a name is set aside."""
     mapping = reader.mapping
     if mapping.substance is None:
-        return {"substance_reported": pa.repeat(mapping.substance_is, reader.n)}
+        return {"substance_reported": same_word(mapping.substance_is, reader.n)}
     column = reader.sheet.column(mapping.substance)
     own = {name.strip().casefold(): code for name, code in mapping.substances.items()}
-    names = each(column, lambda word: own.get(word.casefold()) or read_name(word), pa.string())
-    unnamed = names.is_null().to_numpy(zero_copy_only=False)
+    names, free_text = read_cells(column, lambda word: own.get(word.casefold()) or read_name(word))
+    unnamed = names.is_null().to_numpy(zero_copy_only=False) & ~free_text
     reader.findings.lose(unnamed, "no_substance", "expected a substance's name, got nothing; fill it in", "substance")
-    free_text = pc.fill_null(pc.equal(names, DROPPED), False).to_numpy(zero_copy_only=False)
     reader.flags["substance_dropped"] = free_text
-    return {"substance_reported": pc.if_else(pc.equal(names, DROPPED), "other", names)}
+    if free_text.any():
+        names = pc.if_else(pa.array(free_text), "other", names.cast(pa.string()))
+    return {"substance_reported": names}
 
 
 def _amounts(reader: Reader) -> Columns:
@@ -129,6 +140,7 @@ def _amounts(reader: Reader) -> Columns:
     column = reader.cells(mapping.amount)
     kinds, values = np.zeros(n, dtype=np.int8), np.full(n, np.nan)
     if column is not None:
+        column = column.dictionary_encode()
         kinds, values = read_numbers(column, mapping.decimal)
         kinds[read_answers(column, mapping.answers.meanings()) == NO_ANSWER] = NO_NUMBER
         expected = "a number with a decimal " + {".": "point", ",": "comma"}[mapping.decimal]
@@ -168,32 +180,45 @@ def unit_column(reader: Reader) -> pa.Array:
     """`unit_reported` of every row, in the words of `units` where they translate it."""
     mapping = reader.mapping
     if mapping.unit is None:
-        return pa.repeat(pa.scalar(mapping.unit_is, pa.string()), reader.n)
+        return same_word(mapping.unit_is, reader.n)
     own = {word.strip().casefold(): unit for word, unit in mapping.units.items()}
     column = reader.sheet.column(mapping.unit)
-    units = each(column, lambda word: own.get(word.casefold()) or read_unit(word), pa.string())
-    return reader.without_dropped(units, "unit_dropped")
+    return _words(reader, column, lambda word: own.get(word.casefold()) or read_unit(word), "unit_dropped")
+
+
+def _plain(reader: Reader, name: str | None, flag: str) -> pa.Array | None:
+    """A column of plain words, as Reader.plain."""
+    column = reader.cells(name)
+    return None if column is None else _words(reader, column, read_word, flag)
+
+
+def _words(reader: Reader, column: pa.Array, read: Callable[[str], str | None], flag: str) -> pa.Array:
+    words, dropped = read_cells(column, read)
+    if dropped.any():
+        reader.flags[flag] = dropped
+    return words
 
 
 def _reasons(reader: Reader) -> pa.Array | None:
     column = reader.cells(reader.mapping.reason)
     if column is None:
         return None
+    column = column.dictionary_encode()
     dropped = each(column, lambda cell: read_words(cell)[1], pa.bool_())
     reader.flags["reason_dropped"] = dropped.to_numpy(zero_copy_only=False)
-    return each(column, lambda cell: read_words(cell)[0], pa.string())
+    return read_cells(column, lambda cell: read_words(cell)[0])[0]
 
 
 def _recall_method(reader: Reader) -> pa.Array | None:
     mapping = reader.mapping
     column = reader.cells(mapping.recall)
     if column is None:
-        return None if mapping.recall_method is None else pa.repeat(mapping.recall_method, reader.n)
+        return same_word(mapping.recall_method, reader.n)
     codes = {"": mapping.recall_method} | {word: word for word in RECALL_METHODS}
     known = each(column, lambda word: word.lower() in codes, pa.bool_()).to_numpy(zero_copy_only=False)
     detail = told(column, f"one of {', '.join(RECALL_METHODS)}", "correct it in the log")
     reader.findings.lose_values(~known, "recall_method", "unknown_word", detail)
-    return each(column, lambda word: codes.get(word.lower()), pa.string())
+    return read_cells(column, lambda word: codes.get(word.lower()))[0]
 
 
 def _strength(reader: Reader, name: str) -> pa.Array | None:

@@ -44,7 +44,7 @@ def read_times(reader: Reader) -> dict[str, pa.Array | None]:
         "utc_offset_min": offset_column(clocks, instant),
         "use_day": days(day, ~timed),
         "part_of_day": part,
-        "time_precision": pa.array(PRECISIONS).take(pa.array(precision)),
+        "time_precision": pa.DictionaryArray.from_arrays(precision.astype(np.int32), pa.array(PRECISIONS)),
         "recall_lag_days": _lag(clocks, reported, instant & reported.stated),
         **reported_columns(reported, reader.flags),
     }

@@ -41,7 +41,7 @@ class CsvLog:
     """Decoder of logs in CSV files and workbooks."""
 
     source = "csv_log"
-    version = "3"
+    version = "4"
     kind = "log"
     together = False
     formats = (

@@ -1,0 +1,58 @@
+"""Hashes of many rows are those of each row, by the definitions of MD5 and of MurmurHash3's final mix."""
+
+from __future__ import annotations
+
+from hashlib import md5
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest._core.hashing import all_different, hex_digits, md5_digits, mixed
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+_MASK = 2**64 - 1
+
+
+def fmix64(k: int) -> int:
+    k ^= k >> 33
+    k = k * 0xFF51AFD7ED558CCD & _MASK
+    k ^= k >> 33
+    k = k * 0xC4CEB9FE1A85EC53 & _MASK
+    return k ^ k >> 33
+
+
+@given(st.lists(st.text(max_size=80), min_size=1, max_size=20), st.integers(1, 32))
+def test_digits_are_those_of_md5(texts: list[str], digits: int) -> None:
+    assert md5_digits(pa.array(texts), digits).to_pylist() == [md5(t.encode()).hexdigest()[:digits] for t in texts]
+
+
+@given(st.lists(st.tuples(INT64, INT64, INT64), min_size=1, max_size=20))
+def test_rows_are_mixed_column_by_column(rows: list[tuple[int, int, int]]) -> None:
+    found = mixed([np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)])
+    wanted = []
+    for row in rows:
+        number = 0
+        for word in row:
+            number = fmix64(number ^ word & _MASK)
+        wanted.append(number)
+    assert found.tolist() == wanted
+    assert hex_digits(found).to_pylist() == [f"{number:016x}" for number in wanted]
+
+
+def test_a_column_not_known_in_a_row_leaves_the_row_as_it_is() -> None:
+    one, two = np.array([1, 1], dtype=np.int64), np.array([2, 2], dtype=np.int64)
+    every, first = np.array([True, True]), np.array([True, False])
+    assert mixed([one, two], [every, first]).tolist() == [*mixed([one, two])[:1], *mixed([one])[1:]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "different"),
+    [([("a", "1"), ("a", "2"), ("b", "1")], True), ([("a", "1"), ("b", "1"), ("a", "1")], False), ([], True)],
+)
+def test_rows_that_differ_in_one_column_are_different(rows: list[tuple[str, str]], different: bool) -> None:
+    columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(2)]
+    assert all_different(*columns) is different
+    assert all_different(columns[0].dictionary_encode(), columns[1]) is different
