@@ -5,13 +5,14 @@ DEMO ?= demo-study
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --all-extras
 
-.PHONY: help setup demo test soak lint types check lock bench clean
+.PHONY: help setup services demo test soak lint types check lock bench clean
 
 help:
 	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
 	@echo "make test    all tests; what CI runs"
 	@echo "make soak    properties on other and more examples; takes long"
 	@echo "make check   lint, types and tests"
+	@echo "make services install PostgreSQL for the tests, where it is missing (Debian, as root)"
 	@echo "make setup   build .venv from requirements.lock"
 	@echo "make bench   benchmarks, each as a ratio to its floor"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
@@ -30,10 +31,14 @@ setup: .venv/.installed
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# PostgreSQL's programs for the tests, from Debian's packages where they are missing.
+services:
+	@$(PYTHON) scripts/services.py > /dev/null
+
 demo: setup
 	@$(BIN)/python scripts/demo.py $(DEMO)
 
-test: setup
+test: setup services
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
@@ -43,7 +48,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-soak: setup
+soak: setup services
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist loadfile -k "not airflow"
 
 check: lint types test

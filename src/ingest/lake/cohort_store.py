@@ -1,0 +1,74 @@
+"""The tables over all participants at once: `lake/_cohort/<table>.parquet`, and the state that commits them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from ingest._core.contract import COHORT, tables, to_contract
+from ingest._core.files import remove, write_bytes
+from ingest.lake.store import to_parquet
+
+COHORT_ID = "_cohort"
+_FOLDER = "_cohort"
+
+
+class CohortState(msgspec.Struct, frozen=True):
+    """What the cohort tables were computed from; written last, it commits them.
+
+    `participants` are all whose rows went in, `definitions_version` and `settings_hash` as in a mart's state.
+    """
+
+    state_hash: str
+    definitions_version: str
+    settings_hash: str
+    participants: list[str]
+
+
+def cohort_path(lake: Path, table: str) -> Path:
+    """Where the file of a cohort table is."""
+    return lake / _FOLDER / f"{table}.parquet"
+
+
+def write_cohort(lake: Path, made: Mapping[str, pa.Table], state: CohortState) -> None:
+    """Write every cohort table (those absent from `made` empty), then the state.
+
+    Between the two nothing is committed. Raises Terminal where a table does not fit its schema, Transient where
+    storage refuses.
+    """
+    fitting = {table: to_contract(table, made.get(table, pa.table({}))) for table in tables(COHORT)}
+    remove(_state_path(lake))
+    for table, data in fitting.items():
+        write_bytes(cohort_path(lake, table), to_parquet(data))
+    write_bytes(_state_path(lake), msgspec.json.encode(state, order="sorted"))
+
+
+def read_cohort_state(lake: Path) -> CohortState | None:
+    """The state of the committed cohort tables; None where there are none."""
+    try:
+        return msgspec.json.decode(_state_path(lake).read_bytes(), type=CohortState)
+    except FileNotFoundError:
+        return None
+
+
+def drop_cohort(lake: Path) -> None:
+    """Take the cohort tables away, the state first."""
+    remove(_state_path(lake))
+    for table in tables(COHORT):
+        remove(cohort_path(lake, table))
+
+
+def drop_cohort_without(lake: Path, people: Collection[str]) -> bool:
+    """`drop_cohort` where rows of somebody who is not of `people` went in; True where it was done."""
+    state = read_cohort_state(lake)
+    if state is None or set(state.participants) <= set(people):
+        return False
+    drop_cohort(lake)
+    return True
+
+
+def _state_path(lake: Path) -> Path:
+    return lake / _FOLDER / "state.json"
