@@ -225,6 +225,14 @@ class Content:
                     "has_diary": False,
                 }
             )
+        rows["phase"].append(
+            {
+                "participant_id": self.participant_id,
+                "phase": "baseline",
+                "start_on": date(2026, 2, 1),
+                "source": "derived",
+            }
+        )
         return rows
 
     @property
@@ -243,6 +251,7 @@ MART_TABLES = (
     "diary_version",
     "response_version",
     "night_diary",
+    "phase",
     "safety_signal",
 )
 
@@ -317,7 +326,8 @@ def expected(contents: Iterable[Content], *, stages: bool = True) -> dict[str, l
                     "status": "partial",
                 }
             )
-        for name in ("night", "night_source", "night_exposure", "trend", "coverage", "night_diary", "safety_signal"):
+        for name in ("night", "night_source", "night_exposure", "trend", "coverage", "night_diary", "phase",
+                     "safety_signal"):  # fmt: skip
             rows[name] += mart[name]
         rows["participant"].append(
             {

@@ -76,7 +76,7 @@ def test_example_has_superseded_versions_and_their_stages_stay_out(published):
 
 
 def test_rows_lie_in_the_order_of_participant_and_key(published):
-    for table in contract.published_tables():
+    for table in set(contract.published_tables()) - set(contract.tables(contract.COHORT)):
         key = [name for name in contract.primary_key(table) if name != "participant_id"]
         columns = ", ".join(f'"{name}"' for name in ["participant_id", *key])
         rows = ask(published, f"SELECT {columns} FROM {table}")

@@ -15,6 +15,7 @@ from ingest._core.clock import zone_exists
 from ingest._core.errors import WrongUse
 from ingest._core.files import digest
 from ingest._core.log_mapping import LogMapping, ScaleColumns
+from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_phases import Phases
 
@@ -218,6 +219,7 @@ class Settings(Strict):
     trend: Trend = Trend()
     exposure: Exposure = Exposure()
     phases: Phases = Phases()
+    association: Association = Association()
     journals: Journals = Journals()
     publish: Publish = Publish()
     substances: tuple[OwnSubstance, ...] = ()
@@ -262,6 +264,11 @@ class Settings(Strict):
             },
             exclude={"safety": {"contact", "protocol"}},
         )  # fmt: skip
+        return digest(json.dumps(kept, sort_keys=True))
+
+    def cohort_hash_part(self) -> str:
+        """Hash of the settings the cohort tables depend on, beyond those of the marts."""
+        kept = self.model_dump(mode="json", include={"association", "exposure"})
         return digest(json.dumps(kept, sort_keys=True))
 
     def decode_hash_part(self) -> str:
