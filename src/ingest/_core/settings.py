@@ -17,6 +17,7 @@ from ingest._core.files import digest
 from ingest._core.log_mapping import LogMapping, ScaleColumns
 from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
+from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_phases import Phases
 
 StreamName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}(/[a-z]+(_[0-9]+)?)?$")]
@@ -220,6 +221,7 @@ class Settings(Strict):
     exposure: Exposure = Exposure()
     phases: Phases = Phases()
     association: Association = Association()
+    insomnia: Insomnia = Insomnia()
     journals: Journals = Journals()
     publish: Publish = Publish()
     substances: tuple[OwnSubstance, ...] = ()
@@ -259,8 +261,8 @@ class Settings(Strict):
         kept = self.model_dump(
             mode="json",
             include={
-                "time_zone", "history", "source_priority", "nights", "trend", "exposure", "phases", "substances",
-                "safety",
+                "time_zone", "history", "source_priority", "nights", "trend", "exposure", "phases", "insomnia",
+                "substances", "safety",
             },
             exclude={"safety": {"contact", "protocol"}},
         )  # fmt: skip

@@ -18,7 +18,7 @@ from ingest.mart.person import PersonSettings
 Floats = NDArray[np.float64]
 _NEWEST = [("participant_id", "ascending"), ("night_date", "ascending"), ("exported_at", "ascending"),
            ("source_file_id", "ascending"), ("diary_id", "ascending")]  # fmt: skip
-_CLOCKS = ("into_bed", "try_to_sleep", "final_wake", "out_of_bed")
+_CLOCKS = ("into_bed", "try_to_sleep", "final_wake", "out_of_bed", "intended_wake")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def night_diary(diaries: pa.Table, people: Mapping[str, PersonSettings]) -> pa.T
         # The time of trying to sleep on after the final awakening is not asked for, and taken as 0.
         "se_dse_pct": _share(tst, sol + tst + waso),
         "awakenings": awakenings,
+        "early_wake_min": np.maximum((at["intended_wake"] - at["final_wake"]) / MINUTE, 0),
         "quality": quality,
     }
     found = {name: _column(nights.told(values)) for name, values in measures.items()}

@@ -15,6 +15,7 @@ from ingest._core.settings import Settings
 from ingest.mart.coverage import coverage
 from ingest.mart.diary import night_diary
 from ingest.mart.exposure import Registry, night_exposure
+from ingest.mart.insomnia import insomnia_night, insomnia_week
 from ingest.mart.night import nights
 from ingest.mart.person import PersonSettings
 from ingest.mart.phase import phase_rows, phases
@@ -55,12 +56,14 @@ def build(
     night_source = _with_superseded(night_source, lake["sleep_session"], versions, people)
     diaries = current_records("diary_version", lake["sleep_diary"])
     uses = current_records("use_version", lake["substance_use"])
+    of_diary = night_diary(diaries, people)
+    insomnia = insomnia_night(night, of_diary, settings.insomnia)
     in_phase = phases(uses, people, settings, registry)
     return {
         "session_version": versions,
         "diary_version": record_versions("diary_version", lake["sleep_diary"]),
         "response_version": record_versions("response_version", lake["scale_response"]),
-        "night_diary": night_diary(diaries, people),
+        "night_diary": of_diary,
         "use_version": with_same_dose(
             record_versions("use_version", lake["substance_use"]), uses, source_files, people, settings.exposure
         ),
@@ -68,6 +71,8 @@ def build(
         "night": night,
         "night_source": night_source,
         "trend": trend(night, night_source, current, stages, people, settings.trend),
+        "insomnia_night": insomnia,
+        "insomnia_week": insomnia_week(insomnia, people, settings.insomnia, last_seen),
         "phase": phase_rows(in_phase, people),
         "night_exposure": night_exposure(night, uses, people, settings.exposure, registry, diaries),
         "coverage": coverage(
