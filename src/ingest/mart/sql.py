@@ -49,7 +49,11 @@ def _text(name: str) -> str:
 @cache
 def _database(_process: int) -> duckdb.DuckDBPyConnection:
     """One empty database per process, kept because opening one costs ten times a small mart; never across a fork."""
-    options = {"threads": 1, "temp_directory": "", "python_enable_replacements": "false"}
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 1,
+        "temp_directory": "",
+        "python_enable_replacements": "false",
+    }
     connection = duckdb.connect(":memory:", config=options)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
