@@ -16,6 +16,7 @@ import pytest
 from ingest._core.study import open_study
 from ingest.arrive.arrivals import Arrivals
 from ingest.arrive.landing import LandedFile
+from ingest.lake import load
 from ingest.lake.plan import plan
 from ingest.lake.store import manifests
 from ingest.mart.rebuild import stale
@@ -79,6 +80,30 @@ def test_a_grown_folder_replaces_its_export(study: Path) -> None:
     assert _night_count(study) == 5
     assert rows(study, "select count(*) from sleep_session where not is_current") == [(0,)]
     assert rows(study, "select source_file_id from source_file") == [(second,)]
+
+
+def test_a_run_that_ended_before_it_retired_the_old_export_is_made_good(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(study, "K01/sleep-2026-03-01.json", as_json(fitbit_nights(MARCH, 3)), EARLY)
+    run(study)
+    (first,) = _held(study)
+    land(study, "K01/sleep-2026-04-01.json", as_json(fitbit_nights(APRIL, 2, 2000)), LATE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "retire_replaced", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(study)
+    monkeypatch.undo()
+    assert first in _held(study)
+    assert len(_held(study)) == 2
+    run(study)
+    (second,) = _held(study)
+    assert second != first
+    assert rows(study, "select source_file_id from source_file") == [(second,)]
+    assert _night_count(study) == 5
 
 
 def test_a_changed_file_keeps_the_old_version(study: Path) -> None:

@@ -258,6 +258,10 @@ class Settings(Strict):
 
     def mart_hash_part(self) -> str:
         """Hash of the settings the marts depend on."""
+        return digest(*(text for part in self.mart_parts().items() for text in part))
+
+    def mart_parts(self) -> dict[str, str]:
+        """Hash of each section of the settings the marts depend on, by its name."""
         kept = self.model_dump(
             mode="json",
             include={
@@ -266,7 +270,7 @@ class Settings(Strict):
             },
             exclude={"safety": {"contact", "protocol"}},
         )  # fmt: skip
-        return digest(json.dumps(kept, sort_keys=True))
+        return {name: digest(json.dumps(part, sort_keys=True)) for name, part in sorted(kept.items())}
 
     def cohort_hash_part(self) -> str:
         """Hash of the settings the cohort tables depend on, beyond those of the marts."""

@@ -133,15 +133,20 @@ class Arrivals:
             )
 
     def mark_present(self, tokens: set[str]) -> None:
-        """Note which exports stand in landing now."""
+        """Note which exports stand in landing now; writes only what differs from the last look."""
+        before = {row[0] for row in self._db.execute("select token from arrival where present = 1")}
+        changed = [(1, token) for token in tokens - before] + [(0, token) for token in before - tokens]
         with self._db:
-            self._db.execute("update arrival set present = 0")
-            self._db.executemany("update arrival set present = 1 where token = ?", ((t,) for t in tokens))
+            self._db.executemany("update arrival set present = ? where token = ?", changed)
 
     def present_ids(self, folder: str) -> set[str]:
         """source_file_ids that stand in landing under a folder, as of the last look."""
         rows = self._db.execute("select source_file_id from arrival where folder = ? and present = 1", (folder,))
         return {row[0] for row in rows}
+
+    def absent(self) -> list[tuple[str, str]]:
+        """Folder and source_file_id of all that stood in landing once and did not at the last look."""
+        return self._db.execute("select folder, source_file_id from arrival where present = 0").fetchall()
 
     def get(self, token: str) -> Arrival | None:
         """The arrival of a token."""
@@ -150,6 +155,10 @@ class Arrivals:
     def of_file(self, source_file_id: str) -> list[Arrival]:
         """Every arrival of a source file, in any folder."""
         return list(self._select("where source_file_id = ? order by folder", (source_file_id,)))
+
+    def present(self) -> list[Arrival]:
+        """The arrivals that stood in landing at the last look, oldest export first."""
+        return list(self._select("where present = 1 order by exported_at, source_file_id, folder", ()))
 
     def all(self) -> list[Arrival]:
         """Every arrival, oldest export first."""

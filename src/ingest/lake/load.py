@@ -40,6 +40,7 @@ from ingest.lake.plan import (
     is_misfiled,
     owner_of,
     plan,
+    retire_replaced,
 )
 from ingest.lake.store import (
     Manifest,
@@ -105,7 +106,7 @@ def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None]
                 _load(study, arrival, known, store, result)
             progress()
         for folder in sorted(touched):
-            _retire_replaced(study, folder, known, store)
+            retire_replaced(study, folder, known, store)
     return result
 
 
@@ -314,15 +315,3 @@ def _quarantine(tally: Tally, facts: ExportFacts, owner: str) -> pa.Table:
         "first_seen_at": pa.array([facts.arrived_at] * n, pa.timestamp("us", tz="UTC")),
     })  # fmt: skip
     return to_contract("quarantine", table)
-
-
-def _retire_replaced(study: Study, folder: str, known: dict[str, Person], store: Arrivals) -> None:
-    """Take out exports that a grown folder's newer export holds whole."""
-    present = store.present_ids(folder)
-    owner = known[folder].participant_id if folder in known else NOBODY
-    held = manifests(study.lake, owner)
-    for old in held:
-        if old.source_file_id not in present and any(
-            old.source == new.source and set(old.members) < set(new.members) for new in held
-        ):
-            retire(study.lake, old)

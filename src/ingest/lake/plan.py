@@ -21,7 +21,7 @@ from ingest.decode.registry import decoder, decoders, reports_uses
 from ingest.harmonise.identity import make_key, people, write_links
 from ingest.harmonise.person import Person
 from ingest.harmonise.substances import registry_digest
-from ingest.lake.store import manifest, manifests, retire
+from ingest.lake.store import commits, manifests, retire
 
 LAYOUT = "2"
 UNKNOWN_PARTICIPANT = "unknown_participant"
@@ -68,6 +68,7 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
     sweep_temporary(study.lake, now.timestamp() - _STALE_S)
     result = Plan()
     tokens: set[str] = set()
+    claimed_with = _claimed_with(study)
     with open_arrivals(study) as store:
         for count, unit in enumerate(units(study), start=1):
             progress(count)
@@ -79,17 +80,36 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
                 result.unsettled += 1
             else:
                 try:
-                    tokens |= set(_exports(study, unit, store, now))
+                    tokens |= set(_exports(study, unit, store, now, claimed_with))
                 except (Transient, FileNotFoundError, PermissionError):
                     # It changed, went or was closed while it was read; the next look takes it up.
                     result.unsettled += 1
         store.mark_present(tokens)
         _retire_put_right(study, store, tokens, known)
+        held = _Held(study)
+        for folder in sorted({folder for folder, sfid in store.absent() if sfid in held.of(_owner(folder, known))}):
+            retire_replaced(study, folder, known, store)
         result.present = len(tokens)
-        for arrival in store.all():
-            if arrival.token in tokens and needs_decoding(study, arrival, known, store):
+        for arrival in store.present():
+            if held.of(owner_of(arrival, known)).get(arrival.source_file_id) != inputs_hash(
+                study, arrival, known, store
+            ):
                 result.wanted.append(arrival)
     return result
+
+
+class _Held:
+    """Which exports the lake holds of whom, and from which inputs; each owner is looked at once."""
+
+    def __init__(self, study: Study) -> None:
+        self._lake = study.lake
+        self._found: dict[str, dict[str, str]] = {}
+
+    def of(self, owner: str) -> dict[str, str]:
+        """inputs_hash by source_file_id."""
+        if owner not in self._found:
+            self._found[owner] = {each.source_file_id: each.inputs_hash for each in commits(self._lake, owner)}
+        return self._found[owner]
 
 
 def _retire_put_right(study: Study, store: Arrivals, present: set[str], known: dict[str, Person]) -> None:
@@ -100,15 +120,27 @@ def _retire_put_right(study: Study, store: Arrivals, present: set[str], known: d
             retire(study.lake, held)
 
 
-def needs_decoding(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> bool:
-    """True if the lake lacks the export, or holds it decoded from other inputs."""
-    held = manifest(study.lake, owner_of(arrival, known), arrival.source_file_id)
-    return held is None or held.inputs_hash != inputs_hash(study, arrival, known, store)
+def retire_replaced(study: Study, folder: str, known: dict[str, Person], store: Arrivals) -> None:
+    """Take out exports that a grown folder's newer export holds whole.
+
+    A load does so when the newer one stands, and every look for all folders: one may have ended in between.
+    """
+    present = store.present_ids(folder)
+    held = manifests(study.lake, _owner(folder, known))
+    for old in held:
+        if old.source_file_id not in present and any(
+            old.source == new.source and set(old.members) < set(new.members) for new in held
+        ):
+            retire(study.lake, old)
 
 
 def owner_of(arrival: Arrival, known: dict[str, Person]) -> str:
     """participant_id whose folder it is; `_study` for study-wide logs and unknown folders."""
-    return known[arrival.folder].participant_id if arrival.folder in known else NOBODY
+    return _owner(arrival.folder, known)
+
+
+def _owner(folder: str, known: dict[str, Person]) -> str:
+    return known[folder].participant_id if folder in known else NOBODY
 
 
 def inputs_hash(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> str:
@@ -146,9 +178,8 @@ def _claimed_with(study: Study) -> str:
     return digest(LAYOUT, study.settings.bounds.model_dump_json(), *each)
 
 
-def _exports(study: Study, unit: Unit, store: Arrivals, now: datetime) -> list[str]:
+def _exports(study: Study, unit: Unit, store: Arrivals, now: datetime, claimed_with: str) -> list[str]:
     unit_id = store.unit_id(unit)
-    claimed_with = _claimed_with(study)
     tokens = store.claims(unit_id, unit.folder, claimed_with)
     if tokens is None or any((a := store.get(t)) is None or a.unit_path != unit.path for t in tokens):
         found = [_arrival(unit, unit_id, claimed, several, store, now)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -53,7 +55,16 @@ class Manifest(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+class Commit(msgspec.Struct, frozen=True):
+    """What of a manifest tells whether anything changed; reading no more takes a part of the time."""
+
+    source_file_id: str
+    inputs_hash: str
+    status: str
+
+
 _DECODER = msgspec.json.Decoder(Manifest)
+_COMMIT_DECODER = msgspec.json.Decoder(Commit)
 
 
 def participants(lake: Path) -> list[str]:
@@ -65,14 +76,24 @@ def participants(lake: Path) -> list[str]:
 
 def manifests(lake: Path, participant_id: str) -> list[Manifest]:
     """A participant's manifests, oldest export first; raises Terminal where one is damaged."""
-    found = [_read(path) for path in sorted(_manifest_folder(lake, participant_id).glob("[!.]*.json"))]
+    found = [_read(path, _DECODER) for path in _manifest_files(lake, participant_id)]
     return sorted(found, key=lambda m: (m.exported_at, m.source_file_id))
 
 
 def manifest(lake: Path, participant_id: str, source_file_id: str) -> Manifest | None:
     """One manifest, or None."""
     path = manifest_path(lake, participant_id, source_file_id)
-    return _read(path) if path.exists() else None
+    return _read(str(path), _DECODER) if path.exists() else None
+
+
+def commits(lake: Path, participant_id: str) -> list[Commit]:
+    """A participant's manifests in short, by source_file_id; raises Terminal where one is damaged."""
+    return [_read(path, _COMMIT_DECODER) for path in _manifest_files(lake, participant_id)]
+
+
+def commit_names(of: Iterable[Manifest | Commit]) -> list[str]:
+    """`<source_file_id>.<inputs_hash>.<status>` of each, sorted: other names where an export differs."""
+    return sorted(f"{each.source_file_id}.{each.inputs_hash}.{each.status}" for each in of)
 
 
 def manifest_path(lake: Path, participant_id: str, source_file_id: str) -> Path:
@@ -190,11 +211,30 @@ def _not_as_committed(table: str, of: Manifest) -> Terminal:
     )
 
 
-def _read(path: Path) -> Manifest:
+_Read = TypeVar("_Read")
+
+
+def _read(path: str, decoder: msgspec.json.Decoder[_Read]) -> _Read:
     try:
-        return _DECODER.decode(path.read_bytes())
+        with open(path, "rb", buffering=0) as stream:
+            return decoder.decode(stream.read())
     except msgspec.DecodeError as error:
-        raise Terminal(f"lake/{MANIFESTS}: manifest {path.stem[:12]} is damaged; remove it and run again") from error
+        name = os.path.basename(path)[:12]
+        raise Terminal(f"lake/{MANIFESTS}: manifest {name} is damaged; remove it and run again") from error
+
+
+def _manifest_files(lake: Path, participant_id: str) -> list[str]:
+    """Paths as text: pathlib would cost more than reading what stands there."""
+    return json_files(_manifest_folder(lake, participant_id))
+
+
+def json_files(folder: Path) -> list[str]:
+    """Paths of the committed `*.json` of a folder, sorted; none where there is no such folder."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [f"{folder}/{name}" for name in sorted(names) if name.endswith(".json") and not name.startswith(".")]
 
 
 def _manifest_folder(lake: Path, participant_id: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
@@ -19,29 +19,49 @@ from ingest._core.study import Study
 from ingest.decode.registry import decoders
 from ingest.harmonise.identity import entries_by_id, waiting_ids
 from ingest.harmonise.substances import class_and_unit
-from ingest.lake.store import Manifest, manifests, participants, read_all, write_part
+from ingest.lake.store import (
+    Commit,
+    Manifest,
+    commit_names,
+    commits,
+    json_files,
+    manifests,
+    participants,
+    read_all,
+    write_part,
+)
 from ingest.mart.participant import DEFINITIONS_VERSION, build
 from ingest.mart.person import PersonSettings
 
 GROUP_SIZE = 200
+_SETTINGS = "settings."
 
 
 class MartState(msgspec.Struct, frozen=True):
-    """What a participant's marts were built from; written last, it commits them."""
+    """What a participant's marts were built from; written last, it commits them.
+
+    `manifests` are names as `lake.store.commit_names` gives them; `parts` what else goes into `mart_hash`, each hashed
+    (versions as they are).
+    """
 
     participant_id: str
     mart_hash: str
     definitions_version: str
     settings_hash: str
     manifests: list[str]
+    parts: dict[str, str] = {}
+
+
+_STATES = msgspec.json.Decoder(MartState)
 
 
 @dataclass
 class RebuildResult:
-    """Whose marts were built anew, and how many nights they have."""
+    """Whose marts were built anew, how many nights they have, and by participant_id why."""
 
     participants: list[str]
     nights: int = 0
+    reasons: dict[str, list[str]] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Plain numbers, for logs and XComs."""
@@ -50,9 +70,14 @@ class RebuildResult:
 
 def mart_states(lake: Path) -> dict[str, MartState]:
     """The committed marts by participant_id."""
-    folder = lake / "_mart"
-    paths = sorted(folder.glob("[!.]*.json")) if folder.is_dir() else []
-    return {path.stem: msgspec.json.decode(path.read_bytes(), type=MartState) for path in paths}
+    found = (_STATES.decode(Path(path).read_bytes()) for path in json_files(lake / "_mart"))
+    return {each.participant_id: each for each in found}
+
+
+def mart_state(lake: Path, participant_id: str) -> MartState | None:
+    """The committed marts of one participant, or None."""
+    path = _state_path(lake, participant_id)
+    return _STATES.decode(path.read_bytes()) if path.exists() else None
 
 
 def stale(study: Study) -> list[str]:
@@ -61,17 +86,15 @@ def stale(study: Study) -> list[str]:
     `_study`, which holds what belongs to nobody, is one of them. Marts of people who left the roster are taken
     away.
     """
-    entries = entries_by_id(study)
+    inputs = _Inputs(study)
     held = mart_states(study.lake)
-    for participant_id in sorted(held.keys() - entries.keys() - waiting_ids(study) - {NOBODY}):
-        remove(inside(study.lake, "_mart", f"{participant_id}.json"))
-    wanted = {*entries, *({NOBODY} & set(participants(study.lake)))}
-    given = read_acknowledgements(study.root)
+    for participant_id in sorted(held.keys() - inputs.entries.keys() - waiting_ids(study) - {NOBODY}):
+        remove(_state_path(study.lake, participant_id))
+    wanted = {*inputs.entries, *({NOBODY} & set(participants(study.lake)))}
     return [
         pid
         for pid in sorted(wanted)
-        if pid not in held
-        or held[pid].mart_hash != _state(study, pid, entries.get(pid), manifests(study.lake, pid), given).mart_hash
+        if pid not in held or held[pid].mart_hash != inputs.state(pid, commits(study.lake, pid)).mart_hash
     ]
 
 
@@ -83,17 +106,16 @@ def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
 
 def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lambda: None) -> RebuildResult:
     """Build and commit the marts of the participants, one after the other; memory holds one at a time."""
-    entries = entries_by_id(study)
-    given = read_acknowledgements(study.root)
+    inputs = _Inputs(study)
     result = RebuildResult([])
     for participant_id in ids:
         of = manifests(study.lake, participant_id)
-        state = _state(study, participant_id, entries.get(participant_id), of, given)
-        built = _build(study, participant_id, entries.get(participant_id), of, given)
+        state = inputs.state(participant_id, of)
+        built = _build(study, participant_id, inputs.entries.get(participant_id), of, inputs.given)
         for table in tables(MART):
             write_part(study.lake, table, participant_id, built[table])
-        path = inside(study.lake, "_mart", f"{participant_id}.json")
-        write_bytes(path, msgspec.json.encode(state, order="sorted"))
+        result.reasons[participant_id] = reasons(mart_state(study.lake, participant_id), state)
+        write_bytes(_state_path(study.lake, participant_id), msgspec.json.encode(state, order="sorted"))
         result.participants.append(participant_id)
         result.nights += len(built["night"])
         progress()
@@ -143,11 +165,70 @@ def source_file_rows(of: Iterable[Manifest]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema("source_file"))
 
 
-def _state(study: Study, pid: str, entry: RosterEntry | None, of: list[Manifest], given: Acknowledged) -> MartState:
-    named = sorted(f"{each.source_file_id}.{each.inputs_hash}.{each.status}" for each in of)
-    settings_hash = study.settings.mart_hash_part()
-    zone_name = study.zone_of(entry)[0] if entry else ""
-    seen = digest(*(cell for each in given.get(pid, ()) for cell in each.cells()))
-    whole = digest(DEFINITIONS_VERSION, settings_hash, entry.hash_part() if entry else "", zone_name,
-                   tzdata_version(), seen, *named)  # fmt: skip
-    return MartState(pid, whole[:32], DEFINITIONS_VERSION, settings_hash[:32], named)
+class _Inputs:
+    """All that goes into marts besides the lake, read once for all participants."""
+
+    def __init__(self, study: Study) -> None:
+        self.entries = entries_by_id(study)
+        self.given = read_acknowledgements(study.root)
+        self._study = study
+        self._settings_hash = study.settings.mart_hash_part()[:32]
+        self._everybody = {
+            "definitions": DEFINITIONS_VERSION,
+            "tzdata": tzdata_version(),
+            **{f"{_SETTINGS}{name}": part[:32] for name, part in study.settings.mart_parts().items()},
+        }
+
+    def state(self, participant_id: str, of: Iterable[Manifest | Commit]) -> MartState:
+        """What the participant's marts would be built from now."""
+        entry, names = self.entries.get(participant_id), commit_names(of)
+        seen = (cell for each in self.given.get(participant_id, ()) for cell in each.cells())
+        parts = {
+            **self._everybody,
+            "roster": entry.hash_part()[:32] if entry else "",
+            "zone": digest(self._study.zone_of(entry)[0])[:32] if entry else "",
+            "acknowledgements": digest(*seen)[:32],
+        }
+        whole = digest(*(text for part in sorted(parts.items()) for text in part), *names)
+        return MartState(participant_id, whole[:32], DEFINITIONS_VERSION, self._settings_hash, names, parts)
+
+
+_SAID = {
+    "definitions": "definitions",
+    "tzdata": "tzdata",
+    "roster": "roster entry",
+    "zone": "time zone",
+    "acknowledgements": "acknowledgements",
+}
+
+
+def reasons(held: MartState | None, now: MartState) -> list[str]:
+    """Why marts of state `held` (None: there are none) are not those of `now`; empty where they are."""
+    if held is None:
+        return ["no marts yet"]
+    if held.mart_hash == now.mart_hash:
+        return []
+    found = _about_exports(held.manifests, now.manifests)
+    if not held.parts:
+        return [*found, "built by an earlier version"]
+    changed = sorted(name for name in held.parts.keys() | now.parts.keys()
+                     if held.parts.get(name) != now.parts.get(name))  # fmt: skip
+    for name in changed:
+        said = _SAID.get(name) or f"settings of {name.removeprefix(_SETTINGS)}"
+        versions = f" {held.parts.get(name)} -> {now.parts.get(name)}" if name in ("definitions", "tzdata") else ""
+        found.append(f"{said} changed{versions}")
+    return found
+
+
+def _about_exports(held: list[str], now: list[str]) -> list[str]:
+    before, after = ({name.partition(".")[0]: name for name in names} for names in (held, now))
+    counts = {
+        "new": len(after.keys() - before.keys()),
+        "gone or replaced": len(before.keys() - after.keys()),
+        "decoded again": sum(before[each] != after[each] for each in before.keys() & after.keys()),
+    }
+    return [f"{count} export{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
+
+
+def _state_path(lake: Path, participant_id: str) -> Path:
+    return inside(lake, "_mart", f"{participant_id}.json")
