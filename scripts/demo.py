@@ -35,6 +35,7 @@ def main(folder: Path) -> None:
     facts = make_study(folder)
     run_dags(folder, folder / ".airflow", lambda line: print(line, flush=True))
     print(flush=True)
+    _ingest(folder, "associate")
     _ingest(folder, "status")
     print("What was taken before each night (first lines of night_exposure, beside the night):", flush=True)
     _ingest(folder, "query", EXPOSURE)

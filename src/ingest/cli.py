@@ -13,6 +13,7 @@ from ingest._core.errors import IngestError, WrongUse
 
 if TYPE_CHECKING:
     from ingest._core.study import Study
+    from ingest.mart.cohort import Associated
     from ingest.pipeline import Run
 
 app = typer.Typer(
@@ -76,9 +77,11 @@ def demo(
     make_study(folder, people, nights)
     out = console()
     study = open_study(folder)
+    from ingest.pipeline import associate as compute
     from ingest.pipeline import run as run_all
 
     _show_run(run_all(study, progress(out)))
+    _show_associated(compute(study, progress(out))[0])
     show_status(status(study), out)
     example = "SELECT * FROM night LIMIT 5"
     typer.echo(
@@ -123,6 +126,24 @@ def _show_run(done: Run) -> None:
     typer.echo(f"published  {len(published)} participants, {done.published.unchanged} unchanged{why}")
     if counts["refused"] or counts["partial"]:
         typer.echo("`ingest quarantine` says what could not be used and what to do")
+
+
+@app.command()
+def associate(context: typer.Context) -> None:
+    """What goes with what, over all participants: association, dose_sleep and flow."""
+    from ingest.pipeline import associate as compute
+    from ingest.report.console import console, progress
+
+    done, _ = compute(_study(context), progress(console(stderr=True)))
+    _show_associated(done)
+
+
+def _show_associated(done: Associated) -> None:
+    rows = done.rows["association"]
+    typer.echo(
+        f"associated {done.participants} participants: {done.estimable:,} of {rows:,} associations estimable,"
+        " exploratory unless declared as primary"
+    )
 
 
 @app.command()

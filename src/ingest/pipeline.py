@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ingest._core.study import Study
 from ingest.lake.load import LoadResult, load_batch
 from ingest.lake.plan import plan
+from ingest.mart.cohort import Associated
+from ingest.mart.cohort import associate as compute
 from ingest.mart.rebuild import RebuildResult, rebuild, stale
 from ingest.publish.warehouse import Published, publish_study
 
@@ -36,6 +38,15 @@ def run(study: Study, step: Step) -> Run:
     with step("decoding exports", len(found.wanted)) as done:
         loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
     return Run(found.present, found.unsettled, found.waiting, found.not_files, loaded, *refresh(study, step))
+
+
+def associate(study: Study, step: Step) -> tuple[Associated, Published]:
+    """Compute what needs all participants at once from the nights as they stand, then publish."""
+    with step("associating", len(study.roster.entries)) as done:
+        associated = compute(study, done)
+    with step("publishing", 0) as done:
+        published = publish_study(study, lambda _done, _total: done())
+    return associated, published
 
 
 def refresh(study: Study, step: Step, also: Iterable[str] = ()) -> tuple[RebuildResult, Published]:

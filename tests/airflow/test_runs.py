@@ -1,4 +1,4 @@
-"""Both DAGs by `dag.test()`: what they do to a study, how they end, what they leave in Airflow's database."""
+"""The DAGs by `dag.test()`: what they do to a study, how they end, what they leave in Airflow's database."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 from ingest._core.study import Study, open_study
 from ingest.demo.facts import CANARY
 from ingest.lake.load import load_batch, plan_batches
+from ingest.mart.cohort import associate
 from ingest.mart.rebuild import rebuild, stale_groups
 from ingest.publish.warehouse import publish_study
 
@@ -64,6 +65,7 @@ def ran(
         run("publish", "publish_warehouse", by_airflow),
         run("load again", "ingest_exports", by_airflow),
         run("publish again", "publish_warehouse", by_airflow),
+        run("associate", "associate_cohort", by_airflow),
         run("many batches", "ingest_exports", by_airflow, stand_ins={
             PLAN: [[f"t{n}"] for n in range(5)], **plain,
             LOAD: {"calls": {"t0": ["go"], "t2": ["go"], "t4": ["go"]}, "returned": ONE},
@@ -103,6 +105,7 @@ def _work_in_process(root: Path, only_plan: bool = False) -> None:
         load_batch(study, batch)
     for group in stale_groups(study):
         rebuild(study, group)
+    associate(study)
     publish_study(study)
 
 
@@ -143,6 +146,14 @@ def test_publication_follows(ran: Ran) -> None:
         "publish -1": ["success", 1],
         "report_failures -1": ["success", 1],
     }
+
+
+def test_the_tables_over_all_participants_are_computed_then_published(ran: Ran) -> None:
+    done = ran.runs["associate"]
+    assert done["state"] == "success"
+    assert done["tasks"] == {"associate -1": ["success", 1], "publish -1": ["success", 1]}
+    assert [event[0] for event in done["events"]] == ["warehouse"]
+    assert len(list(ran.by_airflow.glob("lake/_cohort/*.parquet"))) == 3
 
 
 def test_the_warehouse_equals_that_of_the_same_functions_in_this_process(ran: Ran) -> None:
@@ -219,7 +230,7 @@ def test_a_group_that_fails_marks_the_run_and_the_rest_is_published(ran: Ran) ->
 def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
     pushed = [xcom for each in ran.runs.values() for xcom in each["xcoms"]]
     assert {key for _, _, key, _ in pushed} == {"return_value"}
-    assert {task for task, *_ in pushed} == {"plan", "decode", "stale", "mart", "publish"}
+    assert {task for task, *_ in pushed} == {"plan", "decode", "stale", "mart", "publish", "associate"}
     for task, _, _, text in pushed:
         assert len(text) < 1000
         value = json.loads(text)

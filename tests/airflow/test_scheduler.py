@@ -73,7 +73,7 @@ def test_on_a_scheduler(checkout: Path, type_in: Callable[[str], subprocess.Pope
     tie, migrate, *_ = by_hand.splitlines()
     tie = tie.replace("demo-study", f"demo-study --port {_free_port()}")
     with _group(type_in(f"{tie}\n{migrate}\n{components}wait\n")) as airflow:
-        _wait(checkout, airflow, "SELECT count(*) = 2 FROM serialized_dag")
+        _wait(checkout, airflow, "SELECT count(*) = 3 FROM serialized_dag")
         with _group(type_in(f"{tie}\n{unpause}")) as shell:
             assert shell.wait(PATIENCE_S) == 0, _said(checkout)
         _wait(checkout, airflow, "SELECT count(DISTINCT dag_id) = 2 FROM dag_run WHERE end_date IS NOT NULL")

@@ -10,8 +10,13 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from ingest._core.study import open_study
+from ingest.lake.cohort_store import cohort_path
+from ingest.mart.cohort import associate
 from studies import (
     COUNTS,
     SAMPLES,
@@ -227,3 +232,54 @@ def test_nights_lie_within_their_dates(study: Path) -> None:
     found = rows(study, "select night_date, onset_local from night")
     assert len(found) > 700
     assert all((onset - timedelta(hours=12)).date() == day for day, onset in found)
+
+
+def _alcohol(ref: str) -> dict[date, float]:
+    """Days with one answer, 1 for a drink; days with two different ones are left out."""
+    said: dict[date, set[str]] = defaultdict(set)
+    for path in (PMDATA / ref).rglob("*reporting*.csv"):
+        for row in csv.DictReader(path.open(encoding="utf-8")):
+            if row["alcohol_consumed"] in ("Yes", "No"):
+                said[datetime.strptime(row["date"], "%d/%m/%Y").date()].add(row["alcohol_consumed"])
+    return {day: float(answers == {"Yes"}) for day, answers in said.items() if len(answers) == 1}
+
+
+def _slope_by_dates(x: dict[date, float], y: dict[date, float]) -> tuple[float, float, int]:
+    """Slope of y on x beside a line over time, its Newey-West error from pairs of dates, and how many nights."""
+    days = sorted(x.keys() & y.keys())
+    t = np.array([day.toordinal() for day in days], dtype=float)
+    design = np.column_stack([[x[day] for day in days], np.ones(len(days)), t - t.mean()])
+    inverse = np.linalg.inv(design.T @ design)
+    outcome = np.array([y[day] for day in days])
+    slope = inverse @ design.T @ outcome
+    lags = int(4 * ((t[-1] - t[0] + 1) / 100) ** (2 / 9))
+    weight = np.clip(1 - np.abs(t[:, None] - t[None, :]) / (lags + 1), 0, None)
+    score = design * (outcome - design @ slope)[:, None]
+    n, k = design.shape
+    covariance = inverse @ (score.T @ weight @ score) @ inverse * n / (n - k)
+    return float(slope[0]), float(np.sqrt(covariance[0, 0])), n
+
+
+def test_alcohol_beside_score_and_onset_of_those_who_drink(copy: Path) -> None:
+    """At lag 0, anchor `usual`: an estimate for all but p01, who reports no drink; that of each is recomputed."""
+    associate(open_study(copy))
+    found = {
+        (row["participant_id"], row["outcome"]): row
+        for row in pq.ParquetFile(cohort_path(copy / "lake", "association")).read().to_pylist()
+        if (row["substance"], row["exposure"], row["anchor"], row["lag"]) == ("alcohol", "any_use", "usual", 0)
+    }
+    for ref in REFS:
+        own, alcohol = pid(copy, ref), _alcohol(ref)
+        night = rows(copy, "select night_date, vendor_score, date_diff('second', night_date::timestamp, onset_local)"
+                     f" / 60.0 from night where participant_id = '{own}'")  # fmt: skip
+        for at, outcome in ((1, "vendor_score"), (2, "onset")):
+            row = found[own, outcome]
+            assert row["estimable"] == (ref != "p01"), (ref, row["reason"])
+            if row["estimable"]:
+                measured = {each[0]: float(each[at]) for each in night if each[at] is not None}
+                slope, error, n = _slope_by_dates(alcohol, measured)
+                assert row["n_nights"] == n
+                assert (row["estimate"], row["std_error"]) == pytest.approx((slope, error), rel=1e-6)
+            else:
+                assert row["reason"] == "dose_does_not_vary"
+                assert sum(alcohol.values()) == 0

@@ -45,6 +45,11 @@ exposure:
   # Half-open bands of the day's amount, such as kratom: {{unit: g, edges: [0, 3, 6]}}
   dose_bands: {{}}
 
+# What goes with what (`ingest associate`, docs/association.md). Declare beforehand what you look for.
+# association:
+#   primary: {{substance: kratom, exposure: late_dose, outcome: waso}}
+#   dose_sleep: {{outcome: tst, margin: 20}}
+
 # Substances of the study's own, such as {{code: akuamma, class: other, unit: g, names: [picralima nitida]}}, and what
 # it knows of others: {{code: kratom, mg_per_capsule: 500}}. docs/logs.md lists the keys.
 substances: []

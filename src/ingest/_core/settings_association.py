@@ -68,6 +68,6 @@ class Association(Strict):
     min_people_mixed: int = Field(20, ge=3, description="people behind the mixed model and the GEE of the primary")
     primary: Primary | None = Field(None, description="declared before the data were looked at; no default")
     dose_sleep: DoseSleep = DoseSleep()
-    withdrawal_scale: Literal["SOWS", "SOWS_GOSSOP", "COWS", "DAILY"] | None = Field(
+    withdrawal_scale: Literal["SOWS", "SOWS_GOSSOP", "COWS"] | None = Field(
         None, description="questionnaire whose total on the night's date dose_sleep shows; no default"
     )

@@ -65,6 +65,17 @@ exposure:
         - 1
         - 5
         - 15
+association:
+  # Declared before anything was looked at: wake in the night, and doses in the three hours before it.
+  primary:
+    substance: kratom
+    exposure: late_dose
+    outcome: waso
+  dose_sleep:
+    outcome: tst
+    # Minutes; a smaller difference would not matter to this study.
+    margin: 20
+  withdrawal_scale: SOWS
 logs:
   # A daily form, for some participants: one answer a day, without time and amount.
   - name: evening_form
