@@ -14,7 +14,7 @@ from ingest._core.errors import Terminal
 
 FOLDER = Path(__file__).resolve().parents[2] / "schemas"
 SCHEMAS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = re.compile(r"([a-z]|\{(exposure|scale)\})[a-z0-9_]*")
 PUBLISHED = [name for name, schema in SCHEMAS.items() if schema.get("published", True) and schema["stage"] != VIEW]
 every_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
 
@@ -32,6 +32,8 @@ def test_schema_is_a_frictionless_table_schema(schema):
     assert set(schema) <= known
     assert all(NAME.fullmatch(name) for name in [schema["name"], *names])
     assert len(set(names)) == len(names) > 0
+    gaps = {field["name"]: re.findall(r"\{(\w+)\}", field["name"]) for field in schema["fields"]}
+    assert gaps == {field["name"]: [field["each"]] if "each" in field else [] for field in schema["fields"]}
     assert schema["primaryKey"]
     assert set(schema["primaryKey"]) <= set(names)
     assert schema["missingValues"] == [""]
@@ -42,7 +44,7 @@ def test_schema_is_a_frictionless_table_schema(schema):
 
 @every_schema
 def test_every_field_is_described_and_bounded_in_a_way_that_fits_its_type(schema):
-    known = {"name", "type", "basis", "unit", "description", "source", "addedBy", "published", "constraints"}
+    known = {"name", "type", "basis", "unit", "description", "source", "addedBy", "published", "constraints", "each"}
     for field in schema["fields"]:
         limits = field.get("constraints", {})
         assert set(field) <= known, field["name"]

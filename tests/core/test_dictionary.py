@@ -39,7 +39,7 @@ def test_markdown_has_a_section_and_a_link_for_each_table():
 def test_markdown_tables_have_six_cells_a_row():
     rows = [line for line in render("md").splitlines() if line.startswith("|")]
     assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {8}
-    columns = [match[1] for row in rows if (match := re.match(r"\| `(\w+)` \|", row))]
+    columns = [match[1] for row in rows if (match := re.match(r"\| `([\w{}]+)` \|", row))]
     assert columns == [field["name"] for _, field in COLUMNS]
 
 

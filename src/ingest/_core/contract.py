@@ -1,7 +1,8 @@
 """The contract: `schemas/*.json` (Frictionless Table Schema) as Arrow schemas, SQLAlchemy tables, dictionary.
 
 Beyond the standard, a field may say `basis` (utc or local clock), `unit`, `source` (of its definition),
-`addedBy: mart` (absent from the lake's files) and `published: false` (absent from the warehouse).
+`addedBy: mart` (absent from the lake's files), `published: false` (absent from the warehouse) and, in a view, `each`
+(`exposure` or `scale`): such a column stands once for each of them, its name in place of the word in braces.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from ingest._core.files import digest
 from ingest._core.log_mapping import LogMapping, ScaleColumns
 from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
+from ingest._core.settings_handout import Release, Scales
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_phases import Phases
 
@@ -224,6 +225,8 @@ class Settings(Strict):
     insomnia: Insomnia = Insomnia()
     journals: Journals = Journals()
     publish: Publish = Publish()
+    scales: Scales = Scales()
+    release: Release = Release()
     substances: tuple[OwnSubstance, ...] = ()
     safety: Safety | None = Field(Safety(), description="`none`: no signals are looked for")
     logs: list[LogMapping] = Field(default=[])
