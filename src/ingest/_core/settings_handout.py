@@ -25,7 +25,8 @@ class Release(Strict):
     """What `ingest release` hands out."""
 
     tables: list[str] = Field(
-        default=[], description="tables and views; empty: participant, all marts but safety_signal, cohort tables, views"
+        default=[],
+        description="tables and views; empty: participant, marts but safety_signal, cohort tables, views",
     )
 
     @field_validator("tables")

@@ -28,7 +28,9 @@ _LONGEST = max(
 _MAX_NAME = 63 - _LONGEST
 _BLOCK = re.compile(r"^ *-- each (exposure|scale):\n(.*?)^ *-- end\n", re.M | re.S)
 _SAME = {
-    "postgresql": "SELECT coalesce(pg_get_viewdef(to_regclass('{view}')) = pg_get_viewdef(to_regclass('{probe}')), false)",
+    "postgresql": (
+        "SELECT coalesce(pg_get_viewdef(to_regclass('{view}')) = pg_get_viewdef(to_regclass('{probe}')), false)"
+    ),
     # A view that was just made is not yet in the words of one that was read from a file: names stand in quotes.
     "duckdb": (
         "SELECT count(*) = 2 AND count(DISTINCT replace(replace(replace(sql, '\"', ''), 'TEMP VIEW', 'VIEW'), "
@@ -117,7 +119,9 @@ def statements(view: str, columns: Columns, name: str | None = None) -> list[str
     named = name or view
     schema = contract.schemas()[view]
     wanted = fields(view, columns)
-    listed = ", ".join(f'CAST("{each["name"]}" AS {_TYPES[contract.kind(each)]}) AS "{each["name"]}"' for each in wanted)
+    listed = ", ".join(
+        f'CAST("{each["name"]}" AS {_TYPES[contract.kind(each)]}) AS "{each["name"]}"' for each in wanted
+    )
     made = [
         f"CREATE VIEW {named} AS SELECT {listed} FROM ({select(view, columns)}) AS of_view",  # noqa: S608 - names of schemas/
         f"COMMENT ON VIEW {named} IS {_literal(schema['description'])}",
