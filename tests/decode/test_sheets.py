@@ -66,6 +66,10 @@ def test_whatever_a_csv_writer_writes_is_read_back(
         (b'1,2,"3\n4,5,6', [2], [(1, 2, "unclosed_quote")]),
         (b'1,2,3\n4,5,"6', [1], [(2, 3, "unclosed_quote")]),
         (b'1,"2,3\n4,5,6\nx,"y,z\n7,8,9\n', [2, 4], [(1, 2, "unclosed_quote"), (3, 4, "unclosed_quote")]),
+        (b"1,2,3\n4,\xe9,6\n7,8,9\n", [1, 3], [(2, 3, "encoding")]),
+        (b'1,2,3\n4,"x\n\xe9",6\n7,8,9\n', [1, 3], [(2, 3, "encoding")]),
+        (b"1,2,3\n4,5," + "é".encode()[:1], [1], [(2, 3, "encoding")]),
+        (b"1,2,3\n\xc3\xff,\xe9,6\n7,\xc3\xa9,\xed\xb2\x80\n8,9,10\n", [1, 4], [(2, 3, "encoding"), (3, 4, "encoding")]),
     ],
 )
 def test_a_bad_row_is_named_and_the_others_are_read(
@@ -104,10 +108,8 @@ def test_without_any_text_there_is_no_table(data: bytes) -> None:
         (b"a,\xe9,c\n1,2,3\n", "utf-8", 2, 1),
         (HEADER + b"1,\xe9,3\n", "utf-8", 8, 2),
         (b"\xef\xbb\xbf" + HEADER + b"1,\xe9,3\n", "utf-8", 11, 2),
-        (HEADER + b"1,2,3\n" * 400_000 + b"1,\xff,3\n", "utf-8", 2_400_008, 400_002),
         (HEADER + b"1,\x81,3\n", "cp1252", 8, 2),
         ("a,b,c\n1,é,3\n".encode("utf-16")[:-1], "utf-16", 24, 2),
-        ("a,b,c\n1,é,3\n".encode("utf-16"), "utf-8", 0, 1),
         (HEADER + b"1,2," + "é".encode()[:1], "utf-8", 10, 2),
     ],
 )
@@ -116,6 +118,29 @@ def test_bytes_of_another_encoding_are_refused_with_their_place(data: bytes, enc
         read(data, encoding)
     assert refused.value.detail.startswith(f"byte {at}:")
     assert f"a byte in line {line} that is none" in refused.value.detail
+
+
+def test_one_byte_among_many_rows_costs_its_row() -> None:
+    sheet = read(HEADER + b"1,2,3\n" * 400_000 + b"1,\xff,3\n1,2,3\n")
+    assert [(each.row, each.column, each.reason) for each in sheet.bad] == [(400_001, 2, "encoding")]
+    assert len(sheet.rows) == 400_001
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [(HEADER + b"1,2,3\n4,\x81,6\n", "cp1252"), ("a,b,c\n1,2,3\n4,\ue000,6\n".encode("utf-16"), "utf-16"),
+     (HEADER + b"1,2,3\n4,\xff\xff,6\n", "gb18030")],
+)  # fmt: skip
+def test_bytes_outside_a_declared_encoding_cost_their_row(data: bytes, encoding: str) -> None:
+    # A lone surrogate half, which is no character of UTF-16.
+    sheet = read(data.replace(b"\x00\xe0", b"\x00\xdc"), encoding)
+    assert (cells(sheet), [(each.row, each.column) for each in sheet.bad]) == ([["1", "2", "3"]], [(2, 2)])
+    assert f"expected text in {encoding}" in sheet.bad[0].detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_mark_says_the_encoding_where_none_is_declared(encoding: str) -> None:
+    assert cells(read("a,b,c\n1,é,3\n".encode(encoding))) == [["1", "é", "3"]]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "gb18030"])

@@ -1,7 +1,7 @@
 """Bytes of a CSV file to columns of text: strict, without guessing, every data row numbered.
 
 The fast way is Arrow's reader. Where it reports trouble (a row of another width, a NUL byte, a quote that
-does not close) the file is read again by Python's csv module, row by row, so that exactly the bad rows are
+does not close, bytes that are no text in the encoding) the file is read again by Python's csv module, row by row, so that exactly the bad rows are
 set aside and each can be named.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,16 +30,22 @@ _BATCH = 1 << 14
 _UTF8 = ("utf-8", "utf8", "u8", "utf_8", "utf-8-sig", "utf_8_sig")
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_COLUMNS, _MOST_BAD_ROWS = 10_000, 100_000
+_BROKEN = re.compile("[\udc80-\udcff]")
+_ONE_MARK = "ingest.one_mark"
+_IN_UTF8 = "save the file as UTF-8, or describe it in study.yaml under logs with its `encoding` (cp1252, utf-16, ...)"
 _LONGEST_RECORD = 1 << 22
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A data row that is no row of this table; `reason` and `detail` as in the quarantine."""
+    """A data row that is no row of this table; `reason` and `detail` as in the quarantine. `column` is the place in
+    the header, from 1, of the first cell that makes it one, where it is a cell that does.
+    """
 
     row: int
     reason: str
     detail: str
+    column: int | None = None
 
 
 @dataclass
@@ -98,16 +105,48 @@ def header_of(start: bytes, encoding: str, delimiter: str) -> list[str]:
 
 
 def read_sheet(data: bytes, encoding: str, delimiter: str, field_bytes: int) -> Sheet:
-    """The table in `data`; raises Refused where the encoding or the header is wrong."""
-    plain = encoding.lower() in _UTF8
-    text = (data if plain else transcode(data, encoding)).removeprefix(codecs.BOM_UTF8)
-    try:
-        header, header_lines = _header(text, delimiter, field_bytes)
-        sheet = _fast(text, header, header_lines, delimiter, field_bytes)
-    except UnicodeDecodeError:
-        transcode(data, "utf-8")
-        raise
+    """The table in `data`; raises Refused where the header is wrong, or no row is text in the encoding.
+
+    A row that holds bytes of another encoding is among the `bad`, the others are read.
+    """
+    text = marked_text(data, encoding)
+    header, header_lines = _header(text, delimiter, field_bytes)
+    if any(map(_BROKEN.search, header)):
+        transcode(data, _stated(data, encoding))
+    sheet = _fast(text, header, header_lines, delimiter, field_bytes, _stated(data, encoding))
+    if sheet.bad and not len(sheet.rows) and all(each.reason == "encoding" for each in sheet.bad):
+        transcode(data, _stated(data, encoding))
     return sheet
+
+
+def marked_text(data: bytes, encoding: str = "utf-8") -> bytes:
+    """`data` in UTF-8 without its mark, in which what is no text in `encoding` is no text either.
+
+    A UTF-16 mark is believed where the encoding is UTF-8.
+    """
+    encoding = _stated(data, encoding)
+    if encoding.lower() in _UTF8:
+        return data.removeprefix(codecs.BOM_UTF8)
+    decoder = codecs.getincrementaldecoder(encoding)(_ONE_MARK)
+    parts = [
+        decoder.decode(data[start : start + CHUNK], start + CHUNK >= len(data)).encode("utf-8", "surrogateescape")
+        for start in range(0, max(len(data), 1), CHUNK)
+    ]
+    return b"".join(parts).removeprefix(codecs.BOM_UTF8)
+
+
+def _stated(data: bytes, encoding: str) -> str:
+    return "utf-16" if encoding.lower() in _UTF8 and data[:2] in UTF16_MARKS else encoding
+
+
+def _one_mark(error: UnicodeError) -> tuple[str, int]:
+    """A byte that is never part of UTF-8, in place of bytes that are no text."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+codecs.register_error(_ONE_MARK, _one_mark)
 
 
 def transcode(data: bytes, encoding: str) -> bytes:
@@ -123,8 +162,7 @@ def transcode(data: bytes, encoding: str) -> bytes:
             line = 1 + data[:at].decode(encoding, errors="replace").count("\n")
             raise Refused(
                 "encoding",
-                f"byte {at}: expected text in {encoding}, got a byte in line {line} that is none; save the file as "
-                "UTF-8, or describe it in study.yaml under logs with its `encoding` (cp1252, utf-16, ...)",
+                f"byte {at}: expected text in {encoding}, got a byte in line {line} that is none; {_IN_UTF8}",
             ) from error
         parts.append(part.encode("utf-8"))
     return b"".join(parts).removeprefix(codecs.BOM_UTF8)
@@ -134,7 +172,7 @@ def _header(text: bytes, delimiter: str, field_bytes: int) -> tuple[list[str], i
     """Names of the header, and how many lines it takes with the blank ones before it."""
     whole = len(text) <= CHUNK
     # A cut inside a character is no fault of the file, so what hangs over at the end is left out.
-    start = codecs.getincrementaldecoder("utf-8")("strict").decode(text[:CHUNK], whole)
+    start = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(text[:CHUNK], whole)
     lines = io.StringIO(start, newline="").readlines()
     taken = 0
     with _any_field_size():
@@ -158,11 +196,13 @@ def _header(text: bytes, delimiter: str, field_bytes: int) -> tuple[list[str], i
     return header, end
 
 
-def _fast(text: bytes, header: list[str], header_lines: int, delimiter: str, field_bytes: int) -> Sheet:
+def _fast(
+    text: bytes, header: list[str], header_lines: int, delimiter: str, field_bytes: int, encoding: str
+) -> Sheet:
     quoted = b'"' in text
     last_line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
-    if b"\0" in text or last_line.count(b'"') % 2:
-        return _precise(text, header, delimiter, field_bytes)
+    if b"\0" in text or last_line.count(b'"') % 2 or not _is_utf8(text):
+        return _precise(text, header, delimiter, field_bytes, encoding)
     names = [str(i) for i in range(len(header))]
     trouble: list[bool] = []
 
@@ -180,11 +220,21 @@ def _fast(text: bytes, header: list[str], header_lines: int, delimiter: str, fie
             ),
         )
     except pa.ArrowInvalid:
-        return _precise(text, header, delimiter, field_bytes)
+        return _precise(text, header, delimiter, field_bytes, encoding)
     if trouble or any(_suspicious(column, quoted, field_bytes) for column in cells.columns):
-        return _precise(text, header, delimiter, field_bytes)
+        return _precise(text, header, delimiter, field_bytes, encoding)
     rows = np.arange(1, len(cells) + 1, dtype=np.int64)
     return Sheet(header, cells, rows, [], text, delimiter)
+
+
+def _is_utf8(text: bytes) -> bool:
+    """True if all of it is; nothing is copied."""
+    ends = pa.py_buffer(np.array([0, len(text)], dtype=np.int64))
+    try:
+        pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(text)]).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _suspicious(column: pa.ChunkedArray, quoted: bool, field_bytes: int) -> bool:
@@ -195,7 +245,7 @@ def _suspicious(column: pa.ChunkedArray, quoted: bool, field_bytes: int) -> bool
     return True
 
 
-def _precise(text: bytes, header: list[str], delimiter: str, field_bytes: int) -> Sheet:
+def _precise(text: bytes, header: list[str], delimiter: str, field_bytes: int, encoding: str) -> Sheet:
     batches: list[pa.Table] = []
     waiting: list[list[str]] = []
     rows: list[int] = []
@@ -203,7 +253,7 @@ def _precise(text: bytes, header: list[str], delimiter: str, field_bytes: int) -
     bad: list[BadRow] = []
     for number, (line, record) in enumerate(_data_records(text, delimiter), start=1):
         lines.append(line)
-        fault = _fault(record, len(header), field_bytes)
+        fault = _fault(record, len(header), field_bytes, encoding)
         if fault is not None:
             bad.append(BadRow(number, *fault))
             if len(bad) > _MOST_BAD_ROWS:
@@ -225,19 +275,24 @@ def _batch(records: list[list[str]], width: int) -> pa.Table:
     return pa.table(arrays, names=[str(i) for i in range(width)])
 
 
-def _fault(record: list[str] | None, width: int, field_bytes: int) -> tuple[str, str] | None:
+def _fault(record: list[str] | None, width: int, field_bytes: int, encoding: str) -> tuple[str, str, int | None] | None:
+    """Reason, detail and column of what makes a record no row of the table."""
     if record is None:
-        return "unclosed_quote", "expected a closing quote, got more lines instead; close it or take it out"
+        return "unclosed_quote", "expected a closing quote, got more lines instead; close it or take it out", None
     if len(record) != width:
         return (
             "field_count",
             f"expected {width} fields as in the header, got {len(record)}; put quotes round cells that hold "
             "the delimiter, or complete the row",
+            None,
         )
-    if any("\0" in cell for cell in record):
-        return "nul_byte", "expected text, got a NUL byte; export the file again"
-    if any(len(cell) > field_bytes for cell in record):
-        return "field_too_long", f"expected at most {field_bytes} bytes in a field, got more; shorten it"
+    for column, cell in enumerate(record, start=1):
+        if "\0" in cell:
+            return "nul_byte", "expected text, got a NUL byte; export the file again", column
+        if not cell.isascii() and _BROKEN.search(cell):
+            return "encoding", f"expected text in {encoding}, got bytes that are none; {_IN_UTF8}", column
+        if len(cell) > field_bytes:
+            return "field_too_long", f"expected at most {field_bytes} bytes in a field, got more; shorten it", column
     return None
 
 
@@ -254,7 +309,7 @@ class _Lines:
     """The lines of a text, with those of the record being read held, so that reading may go back to its second."""
 
     def __init__(self, text: bytes) -> None:
-        self._stream = io.TextIOWrapper(io.BytesIO(text), "utf-8", newline="")
+        self._stream = io.TextIOWrapper(io.BytesIO(text), "utf-8", "surrogateescape", newline="")
         self._again: deque[str] = deque()
         self.held: list[str] = []
         self._room = _LONGEST_RECORD

@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from ingest._core.errors import Refused
 from ingest._core.settings import Settings
-from ingest.decode.csv_records import in_utf8
 from ingest.decode.model import Member, Tally, decoded_use_schema
-from ingest.decode.sheets import read_sheet
+from ingest.decode.sheets import marked_text, read_sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def app_rows(
     for member in in_order(members):
         base = tally.read
         try:
-            data = prepare(in_utf8(member.read(), ("utf-8",)))
+            data = prepare(marked_text(member.read()))
             sheet = read_sheet(data, "utf-8", ",", settings.bounds.csv_field_bytes)
             check_header(sheet.header, needed)
         except Refused as refused:
@@ -57,7 +56,8 @@ def app_rows(
         tally.read += sheet.read
         for bad in sheet.bad:
             where = row_locator(base + bad.row, member, len(members) > 1)
-            tally.refuse("substance_use", where, bad.reason, bad.detail)
+            part = "" if bad.column is None else f", column {bad.column}"
+            tally.refuse("substance_use", where + part, bad.reason, bad.detail)
         columns = [sheet.column(name).to_pylist() for name in needed]
         for row, cells in zip(sheet.rows.tolist(), zip(*columns, strict=True), strict=True):
             where = row_locator(base + row, member, len(members) > 1)

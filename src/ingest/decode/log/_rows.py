@@ -85,7 +85,8 @@ class Findings:
             lines.append((row, part or "", Refusal(kind, where, reason, detail)))
 
         for bad in sheet.bad:
-            add(self.kind, bad.row, None, bad.reason, bad.detail)
+            part = None if bad.column is None else f"column {bad.column}"
+            add(self.kind, bad.row, part, bad.reason, bad.detail)
         for fault in self.records.values():
             add(self.kind, int(sheet.rows[fault.position]), fault.part, fault.reason, fault.detail)
         for fault in self.values:

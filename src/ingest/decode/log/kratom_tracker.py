@@ -15,7 +15,6 @@ import pyarrow as pa
 from ingest._core.errors import Refused
 from ingest._core.log_mapping import LogMapping, When
 from ingest._core.settings import Settings
-from ingest.decode.csv_records import in_utf8
 from ingest.decode.log._app_rows import check_header, in_order
 from ingest.decode.log._clocks import BARE_DATE, read_iso
 from ingest.decode.log._long import read_long
@@ -57,7 +56,7 @@ class KratomTracker:
         for member in in_order(members):
             base = tally.read
             try:
-                sheet = read_sheet(in_utf8(member.read(), ("utf-8",)), "utf-8", ",", settings.bounds.csv_field_bytes)
+                sheet = read_sheet(member.read(), "utf-8", ",", settings.bounds.csv_field_bytes)
                 check_header(sheet.header, COLUMNS)
                 reader = Reader(sheet, _MAPPING, settings.exposure.day_start_hour)
                 _refuse_bare_dates(reader)

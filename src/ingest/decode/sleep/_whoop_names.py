@@ -96,7 +96,7 @@ def with_journal_header(data: bytes) -> bytes:
     first, end, rest = english.partition(b"\n")
     try:
         names = next(csv.reader([first.decode("utf-8")]), [])
-    except csv.Error:
+    except (csv.Error, UnicodeDecodeError):
         return data
     by_place = len(names) == len(_JOURNAL) and tuple(names[:3]) == _JOURNAL[:3]
     return ",".join(_JOURNAL).encode() + end + rest if by_place else english
@@ -108,7 +108,7 @@ def with_english_header(data: bytes) -> bytes:
     first, end, rest = text.partition(b"\n")
     try:
         names = next(csv.reader([first.decode("utf-8")]), [])
-    except csv.Error:
+    except (csv.Error, UnicodeDecodeError):
         return data
     header = io.StringIO()
     csv.writer(header, lineterminator="").writerow(in_english(names))
