@@ -69,7 +69,11 @@ def test_whatever_a_csv_writer_writes_is_read_back(
         (b"1,2,3\n4,\xe9,6\n7,8,9\n", [1, 3], [(2, 3, "encoding")]),
         (b'1,2,3\n4,"x\n\xe9",6\n7,8,9\n', [1, 3], [(2, 3, "encoding")]),
         (b"1,2,3\n4,5," + "é".encode()[:1], [1], [(2, 3, "encoding")]),
-        (b"1,2,3\n\xc3\xff,\xe9,6\n7,\xc3\xa9,\xed\xb2\x80\n8,9,10\n", [1, 4], [(2, 3, "encoding"), (3, 4, "encoding")]),
+        (
+            b"1,2,3\n\xc3\xff,\xe9,6\n7,\xc3\xa9,\xed\xb2\x80\n8,9,10\n",
+            [1, 4],
+            [(2, 3, "encoding"), (3, 4, "encoding")],
+        ),
     ],
 )
 def test_a_bad_row_is_named_and_the_others_are_read(

@@ -6,11 +6,13 @@ import io
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from studies import (
     as_json,
+    change_settings,
     check_counts,
     command,
     fitbit_log,
@@ -182,3 +184,69 @@ def test_all_of_it_at_once_through_the_command(study: Path) -> None:
     assert CANARY.encode() not in everything
     assert command("--study", study, "run", "--strict").returncode == 0
     assert command("--study", study, "verify").returncode == 0
+
+
+FORM: dict[str, Any] = {
+    "name": "form", "layout": "daily", "date": {"column": "day"}, "date_means": "use_day",
+    "items": [{"substance": "alcohol", "amount": "drinks", "unit": "std_drink_us", "at": "clock"}],
+}  # fmt: skip
+LONG = "substance,taken_at,amount,unit,note\n"
+LINES = {  # What stands in row 2 of a log of three: the column that is told, and the rule.
+    "decimal comma": (LONG, 'kratom,2026-03-02T21:00,"2,5",g,', "amount", "not_a_number"),
+    "full-width digits": (LONG, "kratom,2026-03-02T21:00,\uff12,g,", "amount", "not_a_number"),
+    "underscore": (LONG, "kratom,2026-03-02T21:00,1_000,mg,", "amount", "not_a_number"),
+    "negative dose": (LONG, "kratom,2026-03-02T21:00,-2,g,", "amount", "negative_amount"),
+    "free text for a number": (LONG, "kratom,2026-03-02T21:00,two or three Zebrowskis,g,", "amount", "not_a_number"),
+    "hour 25": (LONG, "kratom,2026-03-02T25:00,2,g,", "taken_at", "impossible_date"),
+    "full-width date": (LONG, "kratom,\uff12026-03-02T21:00,2,g,", "taken_at", "not_a_date"),
+    "future": (LONG, "kratom,2036-03-02T21:00,2,g,", None, "in_the_future"),
+    "foreign bytes": (LONG, "kratom,2026-03-02T21:00,2,g,Zebrowski \udce9", "column 5", "encoding"),
+    "clock of 25:00": ("day,drinks,clock\n", "2026-03-02,2,25:00", "item 1", "impossible_clock"),
+}
+_GOOD_ROWS = {
+    LONG: ("kratom,2026-03-01T21:00,2,g,=1+1 Zebrowski", "kratom,2026-03-03T21:00,3,g,"),
+    "day,drinks,clock\n": ("2026-03-01,1,21:00", "2026-03-03,0,"),
+}
+
+
+def test_each_bad_value_is_one_line_with_file_row_and_column(tmp_path: Path) -> None:
+    """The other rows of each file are loaded, a formula in a note is a note, and no cell is told."""
+    study = make_study(tmp_path / "study", logs=[FORM], refs=(REF,))
+    for place, (header, bad, _, _) in enumerate(LINES.values()):
+        rows_ = [_GOOD_ROWS[header][0], bad, _GOOD_ROWS[header][1]]
+        # Other clocks in each file, so that none repeats what another says.
+        text = header + "\n".join(rows_).replace("T21:00", f"T21:{place:02d}") + "\n"
+        land(study, f"{REF}/{place}/log.csv", text.encode("utf-8", "surrogateescape"))
+    run(study)
+    found = {line.path.as_posix(): (line.locator, line.reason) for line in quarantine(study) if line.path}
+    assert found == {
+        f"landing/{REF}/{place}/log.csv": ("row 2" + (f", {column}" if column else ""), reason)
+        for place, (_, _, column, reason) in enumerate(LINES.values())
+    }
+    assert len(quarantine(study)) == len(LINES)
+    counts = rows(study, "select records_read, kept, quarantined from source_file where source = 'csv_log'")
+    assert counts == [(3, 2, 1)] * len(LINES)
+    check_counts(study)
+    everything = b"".join(each.read_bytes() for each in (study / "lake").rglob("*") if each.is_file())
+    assert CANARY.encode() not in everything + told(study).encode()
+
+
+def test_mixed_date_orders_are_told_with_both_readings_until_a_format_says_which(tmp_path: Path) -> None:
+    form = {**FORM, "items": [{"substance": "alcohol", "amount": "drinks", "unit": "std_drink_us"}]}
+    study = make_study(tmp_path / "study", logs=[form], refs=(REF,))
+    land(study, f"{REF}/log.csv", "day,drinks\n2026-03-01,1\n13/02/2026,2\n02/14/2026,3\n")
+    run(study)
+    lines = {line.locator: line for line in quarantine(study)}
+    assert {where: line.reason for where, line in lines.items()} == {
+        "column 1": "mixed_date_orders", "row 2, date": "not_a_date", "row 3, date": "not_a_date",
+    }  # fmt: skip
+    assert "as %d/%m/%Y, the first is row 2" in lines["column 1"].detail
+    assert "as %m/%d/%Y, the first is row 3" in lines["column 1"].detail
+    assert all(line.path == Path(f"landing/{REF}/log.csv") for line in lines.values())
+    assert rows(study, "select records_read, kept, quarantined from source_file") == [(3, 1, 2)]
+    change_settings(study, logs=[{**form, "date": {"column": "day", "format": "%d/%m/%Y"}}])
+    run(study)
+    assert {(line.locator, line.reason) for line in quarantine(study)} == {
+        ("row 1, date", "not_a_date"), ("row 3, date", "impossible_date"),
+    }  # fmt: skip
+    check_counts(study)

@@ -1,8 +1,8 @@
 """Bytes of a CSV file to columns of text: strict, without guessing, every data row numbered.
 
-The fast way is Arrow's reader. Where it reports trouble (a row of another width, a NUL byte, a quote that
-does not close, bytes that are no text in the encoding) the file is read again by Python's csv module, row by row, so that exactly the bad rows are
-set aside and each can be named.
+The fast way is Arrow's reader. Where there is trouble (a row of another width, a NUL byte, a quote that does not
+close, bytes that are no text in the encoding) the file is read again by Python's csv module, row by row, so that
+exactly the bad rows are set aside and each can be named.
 """
 
 from __future__ import annotations
@@ -196,9 +196,7 @@ def _header(text: bytes, delimiter: str, field_bytes: int) -> tuple[list[str], i
     return header, end
 
 
-def _fast(
-    text: bytes, header: list[str], header_lines: int, delimiter: str, field_bytes: int, encoding: str
-) -> Sheet:
+def _fast(text: bytes, header: list[str], header_lines: int, delimiter: str, field_bytes: int, encoding: str) -> Sheet:
     quoted = b'"' in text
     last_line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
     if b"\0" in text or last_line.count(b'"') % 2 or not _is_utf8(text):

@@ -72,7 +72,7 @@ def test_an_amount_that_is_none_sets_its_row_aside_alone(cell: str, reason: str)
 )
 def test_a_time_that_is_none_sets_its_row_aside_alone(cell: str, reason: str) -> None:
     decoded = decode(HEADER + GOOD + f"kratom,{cell},3,g,\n")
-    assert lines_of(decoded, "substance_use") == [["row 3", reason]]
+    assert lines_of(decoded, "substance_use") == [["row 3, taken_at", reason]]
     assert (decoded.tally.read, decoded.tally.kept, decoded.tally.quarantined) == (3, 2, 1)
     assert reconciled(decoded)
 
@@ -93,15 +93,39 @@ def test_a_formula_in_a_note_is_a_note(note: str) -> None:
     assert note not in str(harmonise(decoded).to_pylist()) + str(decoded.tally)
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16"])
-def test_an_encoding_that_is_not_declared_is_refused_and_told(encoding: str) -> None:
-    data = (HEADER + "kratom,2026-03-03T08:30,3,g,nächste Blüte\n").encode(encoding)
-    settings = settings_with({
-        "name": "own", "layout": "long", "taken_at": {"column": "taken_at"}, "substance": "substance",
-        "encoding": "utf-8", "amount": "amount", "unit": "unit", "date_means": "use_day", "files": "other.csv",
-    })  # fmt: skip
+FOREIGN = "kratom,2026-03-03T08:30,3,g,nächste Blüte\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "mac-roman"])
+def test_bytes_of_another_encoding_cost_their_row_and_are_not_guessed(encoding: str) -> None:
+    decoded = decode((HEADER + GOOD + FOREIGN + GOOD.replace("03-0", "04-0")).encode(encoding))
+    assert lines_of(decoded, "substance_use") == [["row 3, column 5", "encoding"]]
+    assert (decoded.tally.read, decoded.tally.kept, decoded.tally.quarantined) == (5, 4, 1)
+    assert reconciled(decoded)
+    assert "expected text in utf-8, got bytes that are none; save the file as UTF-8" in decoded.tally.refusals[0].detail
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "mac-roman"])
+def test_a_log_without_a_row_in_utf_8_is_one_line(encoding: str) -> None:
     with pytest.raises(Refused, match="encoding"):
-        decode(data, settings)
+        decode((HEADER + FOREIGN + FOREIGN).encode(encoding))
+
+
+def test_a_header_in_another_encoding_is_refused() -> None:
+    with pytest.raises(Refused, match="a byte in line 1 that is none"):
+        decode((HEADER.replace("note", "Größe") + GOOD).encode("cp1252"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_mark_says_what_the_bytes_are(encoding: str) -> None:
+    decoded = decode((HEADER + FOREIGN + GOOD).encode(encoding))
+    assert (decoded.tally.kept, decoded.tally.refusals) == (3, [])
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r", "\n"])
+def test_mixed_newlines_end_rows_alike(ends: str) -> None:
+    decoded = decode(HEADER + GOOD.replace("\n", ends, 1))
+    assert (decoded.tally.kept, decoded.tally.refusals) == (2, [])
 
 
 def _mixed(cells: list[str], **when: str) -> Decoded:
@@ -115,7 +139,7 @@ def test_two_orders_of_dates_in_one_column_are_told_with_both_readings() -> None
     assert (line.locator, line.reason) == ("column 2", "mixed_date_orders")
     assert "2 rows can only be day first, as %d/%m/%Y, the first is row 3;" in line.detail
     assert "1 only month first, as %m/%d/%Y, the first is row 4; 1 could be either" in line.detail
-    assert lines_of(decoded, "substance_use") == [[f"row {row}", "not_a_date"] for row in (2, 3, 4, 5)]
+    assert lines_of(decoded, "substance_use") == [[f"row {row}, date", "not_a_date"] for row in (2, 3, 4, 5)]
     assert (decoded.tally.kept, decoded.tally.quarantined) == (1, 4)
     assert reconciled(decoded)
 
@@ -129,7 +153,7 @@ def test_a_format_says_which_order_is_meant() -> None:
     decoded = _mixed(["03/04/2026", "13/02/2026", "02/13/2026"], format="%d/%m/%Y")
     assert decoded.uses is not None
     assert [day.isoformat() for day in decoded.uses["use_day"].to_pylist()] == ["2026-04-03", "2026-02-13"]
-    assert lines_of(decoded, "substance_use") == [["row 3", "impossible_date"]]
+    assert lines_of(decoded, "substance_use") == [["row 3, date", "impossible_date"]]
     assert lines_of(decoded, "member") == []
 
 

@@ -102,10 +102,10 @@ def test_a_mapped_column_that_stands_twice_is_refused() -> None:
     assert decode(b"substance,taken_at,note,note\n").tally.read == 0
 
 
-def test_a_log_in_utf_16_is_claimed_and_refused_unless_it_is_declared() -> None:
+def test_a_log_in_utf_16_is_read_by_its_mark_and_by_its_mapping() -> None:
     text = "substance,taken_at\nkratom,2026-03-01\n"
-    with pytest.raises(Refused, match="encoding"):
-        decode(text.encode("utf-16"))
+    assert decode(text.encode("utf-16")).tally.kept == 1
+    assert decode(text.encode("utf-8-sig")).tally.kept == 1
     own = {
         "name": "own",
         "layout": "long",
@@ -137,9 +137,9 @@ def test_several_files_of_one_export_are_numbered_through() -> None:
     assert read.uses is not None
     assert read.uses["source_row"].to_pylist() == [1, 3]
     assert [(each.kind, each.locator, each.reason) for each in read.tally.refusals] == [
-        ("substance_use", "row 2 (file 1, line 3)", "not_a_date"),
+        ("substance_use", "row 2 (file 1, line 3), taken_at", "not_a_date"),
         ("member", "file 2", "encoding"),
-        ("substance_use", "row 4 (file 3, line 3)", "impossible_date"),
+        ("substance_use", "row 4 (file 3, line 3), taken_at", "impossible_date"),
     ]
     assert (read.tally.read, read.tally.kept) == (4, 2)
 

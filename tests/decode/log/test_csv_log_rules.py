@@ -161,7 +161,7 @@ def test_an_answer_and_an_amount_together(answer: str, amount: str, outcome: Any
 def test_rows_without_any_answer_are_ignored_even_without_a_date() -> None:
     read = decode("day,drank\n,\n2026-02-30,\n2026-02-30,yes\n", settings_with(DAILY))
     assert dict(read.tally.ignored) == {"no_answer": 2}
-    assert lines_of(read, "substance_use") == [["row 3", "impossible_date"]]
+    assert lines_of(read, "substance_use") == [["row 3, date", "impossible_date"]]
 
 
 def test_answers_of_one_day_that_differ_in_any_column_are_reports_of_their_own() -> None:

@@ -185,7 +185,7 @@ def test_a_cell_that_cannot_be_sets_the_night_aside(name: str, cell: str, reason
 
 def test_only_one_line_is_told_of_a_night() -> None:
     decoded = read(line("2026-13-02", into_bed="25:00", sol_min="-1"))
-    assert refused(decoded) == [("row 1", "impossible_date")]
+    assert refused(decoded) == [("row 1, date", "impossible_date")]
 
 
 def test_quality_in_words_and_in_numbers() -> None:

@@ -66,7 +66,7 @@ def test_each_mapping_reads_rows_of_its_own() -> None:
     assert sorted((use["source_row"], use["instrument"]) for use in uses) == [(1, "doses"), (2, "days"), (4, "days")]
     assert (read.tally.read, read.tally.kept, read.tally.ignored) == (8, 3, Counter(other_rows=2))
     assert sorted(lines_of(read, "substance_use")) == [
-        ["row 5", "not_a_date"],
+        ["row 5, taken_at", "not_a_date"],
         ["row 6, item 1", "unknown_answer"],
         ["row 7", "field_count"],
     ]

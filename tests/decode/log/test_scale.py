@@ -171,7 +171,7 @@ def test_a_row_with_nothing_but_faults_is_set_aside_once() -> None:
 )
 def test_a_day_that_cannot_be_sets_the_row_aside(day: str, reason: str) -> None:
     decoded = read(f"day,anx,Pain?\n{day},1,2\n2026-03-05,bad,2\n")
-    assert lines_of(decoded, "scale") == [["row 1", reason]]
+    assert lines_of(decoded, "scale") == [["row 1, date", reason]]
     assert lines_of(decoded, "value") == [["row 2, item anxiety", "not_a_number"]]
     assert reconciled(decoded) == (2, 1, 0, 0, 1)
 

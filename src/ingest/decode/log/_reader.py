@@ -61,14 +61,16 @@ class Reader:
         form = when.format or "YYYY-MM-DD or YYYY-MM-DDThh:mm"
         action = "correct it in the log, or say its `format` in the mapping"
         expected = f"a date written like {form}"
-        self.findings.lose(clocks.kind == EMPTY, "no_date", told(column, expected, "fill it in"))
-        self.findings.lose(clocks.kind == NO_TIME, "not_a_date", told(column, expected, action))
+        part = "taken_at" if self.mapping.layout == "long" else "date"
+        self.findings.lose(clocks.kind == EMPTY, "no_date", told(column, expected, "fill it in"), part)
+        self.findings.lose(clocks.kind == NO_TIME, "not_a_date", told(column, expected, action), part)
         if when.format is None:
             self._check_order(column, clocks.kind == NO_TIME, when.column)
         self.findings.lose(
             clocks.kind == IMPOSSIBLE,
             "impossible_date",
             f"expected a date and clock that exist, written like {form}, got one that cannot be; {action}",
+            part,
         )
 
     def _check_order(self, column: pa.Array, unread: Bools, name: str) -> None:

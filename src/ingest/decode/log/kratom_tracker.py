@@ -34,7 +34,7 @@ class KratomTracker:
     """The decoder; see decode/model.py."""
 
     source: str = "kratom_tracker"
-    version: str = "1"
+    version: str = "2"
     kind: str = "log"
     together: bool = False
     formats: tuple[Format, ...] = field(
@@ -80,7 +80,7 @@ def _refuse_bare_dates(reader: Reader) -> None:
     """The app always writes a clock: a date alone was written by somebody else, and its meaning is not known."""
     bare = read_iso(reader.sheet.column("iso_timestamp")).kind == BARE_DATE
     reader.findings.lose(
-        bare, "no_clock", "iso_timestamp: expected a date with a clock, got a date alone; export it again"
+        bare, "no_clock", "expected a date with a clock, got a date alone; export it again", "taken_at"
     )
 
 

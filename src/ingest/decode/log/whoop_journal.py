@@ -46,7 +46,7 @@ class WhoopJournal:
     """The decoder; see decode/model.py."""
 
     source: str = "whoop_journal"
-    version: str = "1"
+    version: str = "2"
     kind: str = "log"
     together: bool = False
     formats: tuple[Format, ...] = field(
