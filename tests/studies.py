@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from ingest import pipeline
-from ingest._core.contract import arrow_schema
+from ingest._core.contract import arrow_schema, published_tables
 from ingest._core.new_study import make_study_folder
 from ingest._core.study import open_study
 from ingest.harmonise.identity import make_key, people
@@ -126,8 +126,7 @@ def rows(root: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def warehouse(root: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables of the warehouse but `publication`, which says when."""
-    names = [name for (name,) in rows(root, "select table_name from duckdb_tables() where not internal")]
-    return {name: rows(root, f'select * from "{name}" order by all') for name in sorted(names)
+    return {name: rows(root, f'select * from "{name}" order by all') for name in published_tables()
             if name != "publication"}  # fmt: skip
 
 

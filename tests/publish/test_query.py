@@ -12,7 +12,8 @@ import pytest
 
 from ingest._core.errors import Terminal, Transient, WrongUse
 from ingest.publish import query as module
-from ingest.publish.query import opened, query
+from ingest.publish.query import query
+from ingest.publish.reading import opened
 from ingest.publish.warehouse import publish
 from publish.small_lake import NOW, Content, in_child, people, put, study_at
 
@@ -230,7 +231,8 @@ def test_nothing_is_written_and_nothing_else_is_read(study, ask, sql):
 
 
 def test_an_opened_warehouse_cannot_be_opened_wider(study):
-    with opened(study.warehouse) as connection:
+    with opened(study) as reader:
+        connection = reader.connection
         for sql in ("SET enable_external_access = true", "SET TimeZone = 'Asia/Tokyo'"):
             with pytest.raises(duckdb.InvalidInputException, match="locked"):
                 connection.execute(sql)

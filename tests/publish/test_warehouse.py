@@ -220,7 +220,7 @@ def test_tables_columns_and_comments_are_the_contracts(published):
     told = ask(
         published,
         "SELECT table_name, column_name, data_type, is_nullable, comment FROM duckdb_columns() "
-        "WHERE NOT internal ORDER BY table_name, column_index",
+        "WHERE NOT internal AND table_name <> 'ingest_version' ORDER BY table_name, column_index",
     )
     wanted = [
         (
@@ -236,7 +236,7 @@ def test_tables_columns_and_comments_are_the_contracts(published):
         if field.get("published", True)
     ]
     assert told == wanted
-    texts = ask(published, "SELECT table_name, comment FROM duckdb_tables()")
+    texts = ask(published, "SELECT table_name, comment FROM duckdb_tables() WHERE table_name <> 'ingest_version'")
     assert dict(texts) == {
         name: schema["description"] for name, schema in contract.schemas().items() if schema.get("published", True)
     }

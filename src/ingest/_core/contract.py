@@ -91,7 +91,8 @@ def sqlalchemy_metadata() -> MetaData:
     import sqlalchemy as sa
 
     types: dict[str, Any] = {
-        "string": sa.Text(),
+        # Byte order in any database, so that ORDER BY gives the same rows first on every engine.
+        "string": sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
         "number": sa.Double(),
         "integer": sa.BigInteger(),
         "boolean": sa.Boolean(),

@@ -30,6 +30,10 @@ class Transient(IngestError):
     exit_code = 4
 
 
+class Again(Transient):
+    """Likely to succeed when tried again at once: a deadlock that another session won."""
+
+
 class Refused(IngestError):
     """A file, member or record that cannot be used.
 

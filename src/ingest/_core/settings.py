@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import time
 from itertools import pairwise
 from pathlib import Path
@@ -194,6 +195,9 @@ class Safety(Strict):
         return self
 
 
+POSTGRESQL_URL = re.compile(r"postgresql(\+psycopg)?://[^/?#]*/[^/?#]+(\?[^#]*)?")
+
+
 class Publish(Strict):
     """What goes into the warehouse."""
 
@@ -208,7 +212,11 @@ class Settings(Strict):
     history: Literal["keep", "drop"] = Field("keep", description="nights before enrolment")
     quiet_seconds: float = Field(60, ge=0, description="a landing file is settled when unchanged for so long")
     batch_bytes: int = Field(256 << 20, gt=0, description="landing bytes one decoding task takes")
-    warehouse: str = Field("warehouse.duckdb", description="path below the study")
+    warehouse: str = Field(
+        "warehouse.duckdb",
+        repr=False,  # a URL may hold a password
+        description="path of a DuckDB file below the study, or `postgresql+psycopg://role@host/database`",
+    )
     source_priority: list[StreamName] = Field(
         default=[], description="first is the primary source of nights; `source` or `source/device`"
     )
@@ -237,6 +245,15 @@ class Settings(Strict):
         if not zone_exists(name):
             raise ValueError("no such IANA time zone")
         return name
+
+    @field_validator("warehouse")
+    @classmethod
+    def _warehouse(cls, said: str) -> str:
+        if "://" in said and not POSTGRESQL_URL.fullmatch(said):
+            raise ValueError(
+                "expected a path below the study, or a URL like postgresql+psycopg://role@host:5432/database"
+            )
+        return said
 
     @field_validator("safety", mode="before")
     @classmethod

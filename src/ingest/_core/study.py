@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest._core.clock import travelled
-from ingest._core.errors import WrongUse
+from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import inside
 from ingest._core.roster import Roster, RosterEntry, load_roster
-from ingest._core.settings import Settings, load_settings
+from ingest._core.settings import POSTGRESQL_URL, Settings, load_settings
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,16 @@ class Study:
 
     @property
     def warehouse(self) -> Path:
-        """The published DuckDB file."""
+        """The published DuckDB file; raises Terminal where the warehouse is a server's."""
+        if self.warehouse_url is not None:
+            raise Terminal("the warehouse of this study is no file but a database of a server")
         return inside(self.root, self.settings.warehouse)
+
+    @property
+    def warehouse_url(self) -> str | None:
+        """The published PostgreSQL database, password and all; None where the warehouse is a file."""
+        said = self.settings.warehouse
+        return said if POSTGRESQL_URL.fullmatch(said) else None
 
     def zone_of(self, entry: RosterEntry) -> tuple[str, str]:
         """The participant's zone, with periods of travel as clock.zone takes them, and how it is known: `roster`

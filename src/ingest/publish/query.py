@@ -7,13 +7,10 @@ import io
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import IO
 
-import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,22 +21,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingest._core.errors import IngestError, Terminal, Transient, WrongUse
+from ingest._core.errors import WrongUse
 from ingest._core.study import Study
+from ingest.publish.reading import BATCH_ROWS, opened
 
 TABLE_ROWS = 40
 CELL_WIDTH = 40
-_DAMAGED = "the warehouse is damaged; remove its file, `ingest run` makes it again"
-_BATCH_ROWS = 20_000
-_READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 @dataclass(frozen=True)
 class _Result:
-    """Column names and types, and the rows in batches as they come."""
+    """Column names and types, and the rows in batches as they come.
+
+    Numbers of PostgreSQL that have no fixed scale (`numeric`) are texts; `numeric` names their columns.
+    """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
+    numeric: frozenset[str] = frozenset()
 
 
 def query(study: Study, sql: str, format: str, stream: IO[bytes]) -> None:
@@ -53,91 +52,34 @@ def query(study: Study, sql: str, format: str, stream: IO[bytes]) -> None:
     """
     if format not in _WRITERS:
         raise WrongUse(f"a result can be had as {', '.join(_WRITERS)}")
-    with opened(study.warehouse) as connection:
-        _check(connection, sql)
-        try:
-            reader = connection.execute(sql).to_arrow_reader(_BATCH_ROWS)
-        except duckdb.Error as error:
-            raise _failure(error) from None
-        _WRITERS[format](_plain(_Result(reader.schema, _batches(reader))), stream)
-
-
-@contextmanager
-def opened(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The warehouse, read-only, in UTC, closed to files, network and other settings.
-
-    Raises WrongUse where there is none, Transient where another program holds it for writing, Terminal where
-    it is damaged.
-    """
-    if not warehouse.is_file():
-        raise WrongUse("this study has no warehouse yet; `ingest run` makes it")
-    try:
-        connection = duckdb.connect(str(warehouse), read_only=True)
-    except duckdb.Error as error:
-        if "Could not set lock" in str(error):
-            raise Transient("another program has the warehouse open for writing; close it there") from None
-        raise Terminal(_DAMAGED) from None
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise _failure(error) from None
-    if not statements:
-        raise WrongUse('no statement was given; try "SELECT * FROM night LIMIT 5"')
-    # A PIVOT becomes several statements, which have no text of their own.
-    stated = [statement for statement in statements if statement.query.strip()]
-    if len(stated) > 1:
-        raise WrongUse("one statement at a time, please")
-    for statement in stated:
-        if statement.type not in _READING:
-            raise WrongUse(f"`query` only reads, and this is {statement.type.name}; begin with SELECT")
-
-
-def _failure(error: Exception) -> IngestError:
-    message = str(error).split("\n\nLINE ")[0]
-    words = " ".join(message.split())
-    if isinstance(error, duckdb.FatalException | duckdb.InternalException) or words.startswith("IO Error"):
-        return Terminal(_DAMAGED)
-    if "disabled by configuration" in words:
-        words += " (`query` reads nothing but the warehouse)"
-    return WrongUse(words)
-
-
-def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (OSError, pa.ArrowInvalid) as error:
-            # DuckDB's errors after the first rows come through Arrow.
-            raise _failure(error) from None
-        yield batch
+    with opened(study) as reader:
+        _WRITERS[format](_plain(_Result(*reader.stream(sql))), stream)
 
 
 def _plain(result: _Result) -> _Result:
-    """The result with its intervals as text, which neither JSON nor Parquet can hold."""
-    if not any(pa.types.is_interval(kind) for kind in result.schema.types):
-        return result
-    fields = [pa.field(each.name, pa.string()) if pa.types.is_interval(each.type) else each for each in result.schema]
-    schema = pa.schema(fields)
-    return _Result(schema, (_without_intervals(batch, schema) for batch in result.batches))
+    """The result with its intervals as text, which neither JSON nor Parquet can hold, and without an engine's own
+    types and notes.
+    """
+    numeric = frozenset(each.name for each in result.schema if getattr(each.type, "type_name", "") == "numeric")
+    schema = pa.schema([pa.field(each.name, _plain_type(each.type)) for each in result.schema])
+    return _Result(schema, (_plain_batch(batch, schema) for batch in result.batches), numeric)
 
 
-def _without_intervals(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [
-        pa.array(map(_duration, column.to_pylist()), pa.string()) if pa.types.is_interval(column.type) else column
-        for column in batch.columns
-    ]
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    return pa.string() if pa.types.is_interval(kind) else kind
+
+
+def _plain_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = []
+    for column, kind in zip(batch.columns, schema.types, strict=True):
+        if pa.types.is_interval(column.type):
+            columns.append(pa.array(map(_duration, column.to_pylist()), pa.string()))
+        elif isinstance(column.type, pa.BaseExtensionType):
+            columns.append(column.storage)
+        else:
+            columns.append(column.cast(kind))
     return pa.record_batch(columns, schema=schema)
 
 
@@ -157,7 +99,7 @@ def _write_table(result: _Result, stream: IO[bytes]) -> None:
     for field in list(rows.schema)[:shown]:
         table.add_column(
             Text(_printable(field.name)),
-            justify="right" if _is_number(field.type) else "left",
+            justify="right" if _is_number(field.type) or field.name in result.numeric else "left",
             no_wrap=True,
             overflow="ellipsis",
             max_width=CELL_WIDTH,
@@ -250,6 +192,8 @@ def _write_json(result: _Result, stream: IO[bytes]) -> None:
     before = b"[\n"
     for batch in result.batches:
         for row in batch.to_pylist():
+            for name in result.numeric:
+                row[name] = None if row[name] is None else Decimal(row[name])
             stream.write(before + _ENCODER.encode(row))
             before = b",\n"
     stream.write(b"[]\n" if before == b"[\n" else b"\n]\n")
@@ -262,9 +206,23 @@ def _write_parquet(result: _Result, stream: IO[bytes]) -> None:
     _refuse_twins(result.schema.names)
     if stream.isatty():
         raise WrongUse("Parquet is no text; send it to a file: --format parquet > nights.parquet")
-    with pq.ParquetWriter(stream, result.schema, compression="zstd") as writer:
-        for batch in result.batches:
-            writer.write_batch(batch)
+    fields = [pa.field(each.name, pa.float64()) if each.name in result.numeric else each for each in result.schema]
+    schema = pa.schema(fields)
+    with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for rows in _even(result, BATCH_ROWS):
+            writer.write_table(rows.cast(schema))
+
+
+def _even(result: _Result, size: int) -> Iterator[pa.Table]:
+    """The rows in tables of `size`, however an engine cut them, so that the same rows are the same file."""
+    waiting = pa.Table.from_batches([], result.schema)
+    for batch in result.batches:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+        while len(waiting) >= size:
+            yield waiting.slice(0, size).combine_chunks()
+            waiting = waiting.slice(size)
+    if len(waiting):
+        yield waiting.combine_chunks()
 
 
 def _refuse_twins(names: list[str]) -> None:

@@ -5,56 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import duckdb
-
 from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study
+from ingest.lake.cohort_store import COHORT_ID, CohortState, read_cohort_state
 from ingest.lake.store import manifests, participants
 from ingest.mart.rebuild import MartState, mart_states
-from ingest.publish.database import OLD, attach_old, session, wal
-from ingest.publish.tables import Person, participant_row, shape, shape_of
+from ingest.publish.tables import Person, participant_row
 
 
 @dataclass(frozen=True)
 class Held:
     """What the present warehouse holds: mart hashes and rows of `participant`, by participant_id.
 
-    `unusable` says why nothing can be built upon it, and is empty where there is none.
+    `unusable` says why nothing can be built upon it, and is empty where there is none. `upgraded` says that its
+    tables are being brought to this version's.
     """
 
     hashes: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
     unusable: str | None = None
+    upgraded: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Participants to write, to remove, and to leave (marts behind the lake); number of the others."""
+    """Participants to write, to remove, and to leave (marts behind the lake); number of the others.
+
+    `cohort` is the state of the tables over all participants, None where there are none to show;
+    `cohort_differs` says that the warehouse has others.
+    """
 
     people: list[Person]
     removed: list[str]
     waiting: list[str]
     unchanged: int
+    cohort: CohortState | None = None
+    cohort_differs: bool = False
 
-
-def held(study: Study) -> Held:
-    """What the study's warehouse holds; a warehouse that cannot be trusted as it stands is unusable."""
-    target = study.warehouse
-    if not target.exists():
-        return Held(unusable="")
-    if wal(target).exists():
-        return Held(unusable="another program had written to it")
-    try:
-        with session(target) as connection:
-            attach_old(connection, target)
-            if shape_of(connection, OLD) != shape(study.settings):
-                return Held(unusable="its tables were not those of this version and its settings")
-            connection.execute(f"USE {OLD}")
-            hashes = dict(connection.execute("SELECT participant_id, mart_hash FROM publication").fetchall())
-            rows = connection.execute("FROM participant").to_arrow_table().to_pylist()
-    except duckdb.Error:
-        return Held(unusable="it could not be read")
-    return Held(hashes, {row["participant_id"]: row for row in rows})
+    @property
+    def replaced(self) -> list[str]:
+        """Whose rows go before others come, the cohort's among them."""
+        cohort = [COHORT_ID] if self.cohort_differs else []
+        return [*self.removed, *(person.participant_id for person in self.people), *cohort]
 
 
 def plan(study: Study, people: Mapping[str, RosterEntry], has: Held) -> Plan:
@@ -62,7 +54,7 @@ def plan(study: Study, people: Mapping[str, RosterEntry], has: Held) -> Plan:
     states = mart_states(study.lake)
     # A participant whose marts are still to be built keeps the rows there are.
     stays = states.keys() | (set(participants(study.lake)) & people.keys())
-    present = has.hashes.keys() | has.rows.keys()
+    present = (has.hashes.keys() | has.rows.keys()) - {COHORT_ID}
     removed = sorted(i for i in present - stays if i in has.hashes or i not in people)
     stale, waiting = [], []
     for participant_id, state in sorted(states.items()):
@@ -78,7 +70,15 @@ def plan(study: Study, people: Mapping[str, RosterEntry], has: Held) -> Plan:
             stale.append(person)
     touched = {person.participant_id for person in stale} | {*removed, *waiting}
     stale.sort(key=lambda person: person.participant_id)
-    return Plan(stale, removed, waiting, len(present - touched - {NOBODY}))
+    cohort = _cohort(study, people)
+    differs = has.hashes.get(COHORT_ID) != (cohort.state_hash if cohort else None)
+    return Plan(stale, removed, waiting, len(present - touched - {NOBODY}), cohort, differs)
+
+
+def _cohort(study: Study, people: Mapping[str, RosterEntry]) -> CohortState | None:
+    """The cohort's state; none where rows of somebody went in who has left."""
+    state = read_cohort_state(study.lake)
+    return state if state is not None and set(state.participants) <= people.keys() else None
 
 
 def _as_marts_know(study: Study, state: MartState, entry: RosterEntry | None) -> Person | None:

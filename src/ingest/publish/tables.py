@@ -1,4 +1,4 @@
-"""The warehouse's tables: their shape, and where the rows of each come from."""
+"""Where the rows of each of the warehouse's tables come from."""
 
 from __future__ import annotations
 
@@ -16,28 +16,18 @@ from ingest._core.contract import LAKE, MART, PUBLISH
 from ingest._core.errors import Terminal, Transient
 from ingest._core.files import inside, sha256_of
 from ingest._core.roster import RosterEntry
-from ingest._core.settings import Settings
 from ingest._core.study import Study
+from ingest.lake.cohort_store import COHORT_ID, CohortState, cohort_path
 from ingest.lake.store import Manifest, parquet_path
 from ingest.mart.rebuild import MartState, source_file_rows
+from ingest.publish.shape import STAGES, clustered_key, columns, quoted
 
-Shape = list[tuple[str, str, str, bool, str, str]]
-_STAGES = "sleep_stage"
 _VERSIONS = {
     "sleep_session": ("session_version", "session_id"),
-    _STAGES: ("session_version", "session_id"),
+    STAGES: ("session_version", "session_id"),
     "substance_use": ("use_version", "use_id"),
     "sleep_diary": ("diary_version", "diary_id"),
     "scale_response": ("response_version", "response_id"),
-}
-_DUCKDB_TYPES = {
-    "string": "VARCHAR",
-    "number": "DOUBLE",
-    "integer": "BIGINT",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "instant": "TIMESTAMP WITH TIME ZONE",
-    "clock": "TIMESTAMP",
 }
 
 
@@ -51,73 +41,27 @@ class Person:
     entry: RosterEntry | None
 
 
-def comments(settings: Settings) -> dict[str, str]:
-    """What the warehouse says of each of its tables."""
-    texts = {name: str(contract.schemas()[name]["description"]) for name in contract.published_tables()}
-    if not settings.publish.stages:
-        texts[_STAGES] += " Empty here: study.yaml says `publish: {stages: false}`."
-    return texts
-
-
-def shape(settings: Settings) -> Shape:
-    """Every column as it should be: table, column, type, may be NULL, its comment, its table's comment."""
-    return sorted(
-        (
-            table,
-            field["name"],
-            _DUCKDB_TYPES[contract.kind(field)],
-            not contract.required(field),
-            field["description"],
-            text,
-        )
-        for table, text in comments(settings).items()
-        for field in contract.fields(table, PUBLISH)
-    )
-
-
-def shape_of(connection: duckdb.DuckDBPyConnection, database: str) -> Shape:
-    """Every column of an attached database as it is, in the form of `shape`."""
-    return connection.execute(
-        "SELECT c.table_name, c.column_name, c.data_type, c.is_nullable, coalesce(c.comment, ''), "
-        "coalesce(t.comment, '') FROM duckdb_columns() c LEFT JOIN duckdb_tables() t "
-        "ON c.table_oid = t.table_oid AND c.database_name = t.database_name "
-        "WHERE c.database_name = ? AND NOT c.internal ORDER BY 1, 2",
-        [database],
-    ).fetchall()
-
-
-def create(path: Path, settings: Settings) -> None:
-    """Make a database at `path` with every table of the warehouse, empty, with comments."""
-    import sqlalchemy as sa
-
-    metadata = contract.sqlalchemy_metadata()
-    for name, text in comments(settings).items():
-        metadata.tables[name].comment = text
-    engine = sa.create_engine(sa.URL.create("duckdb", database=str(path)))
-    try:
-        metadata.create_all(engine)
-    except sa.exc.DBAPIError as error:
-        # Callers know DuckDB's errors, not SQLAlchemy's wrappers of them.
-        raise (error.orig or error) from None
-    finally:
-        engine.dispose()
-
-
-def insert(
+def select(
     connection: duckdb.DuckDBPyConnection, study: Study, table: str, people: Sequence[Person], now: datetime
-) -> int:
-    """Add the rows of these participants to a table, in the order of its key; returns how many.
+) -> tuple[str, list[list[str]]] | None:
+    """A SELECT in `connection`, with its parameters, of the rows of these participants in a table.
 
-    Raises Terminal where a file of the lake is not as its manifest says, or where two rows have one key.
+    Columns are the contract's, rows in the order of participant and key; None where there can be none. The
+    connection must have been opened by `session`. Raises Terminal where a file of the lake is not as its manifest
+    says.
     """
-    if table == _STAGES and not study.settings.publish.stages:
-        return 0
+    if table == STAGES and not study.settings.publish.stages:
+        return None
     if contract.schemas()[table]["stage"] == PUBLISH:
-        rows = _insert_arrow(connection, table, _made_here(table, study, people, now))
-    else:
-        rows = _insert_files(connection, study.lake, table, people)
-    _check_key(connection, table, [person.participant_id for person in people])
-    return rows
+        return _select_arrow(connection, table, _made_here(table, study, people, now))
+    return _select_files(study.lake, table, people)
+
+
+def select_cohort(study: Study, table: str) -> tuple[str, list[list[str]]]:
+    """The same of a table over all participants."""
+    path = [str(cohort_path(study.lake, table))]
+    sql = f"SELECT {columns(table)} FROM read_parquet(?::VARCHAR[]) ORDER BY {_order(table)}"  # noqa: S608 - names of schemas/
+    return sql, [path]
 
 
 def participant_row(study: Study, person: Person) -> dict[str, Any] | None:
@@ -151,6 +95,18 @@ def _made_here(table: str, study: Study, people: Sequence[Person], now: datetime
     return pa.Table.from_pylist(rows, schema=contract.arrow_schema(table, PUBLISH))
 
 
+def cohort_row(state: CohortState, now: datetime) -> pa.Table:
+    """The row of `publication` for the tables over all participants."""
+    row = {
+        "participant_id": COHORT_ID,
+        "mart_hash": state.state_hash,
+        "definitions_version": state.definitions_version,
+        "settings_hash": state.settings_hash,
+        "published_at": now,
+    }
+    return pa.Table.from_pylist([row], schema=contract.arrow_schema("publication", PUBLISH))
+
+
 def _publication_row(state: MartState, now: datetime) -> dict[str, Any]:
     return {
         "participant_id": state.participant_id,
@@ -161,16 +117,13 @@ def _publication_row(state: MartState, now: datetime) -> dict[str, Any]:
     }
 
 
-def _insert_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> int:
-    incoming = contract.to_contract(table, rows, PUBLISH)
-    connection.register("incoming", incoming)
-    columns = ", ".join(_quoted(name) for name in incoming.column_names)
-    count = _insert(connection, table, f"SELECT {columns} FROM incoming ORDER BY {_order(table)}", [])  # noqa: S608 - names of schemas/
-    connection.unregister("incoming")
-    return count
+def _select_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> tuple[str, list[list[str]]]:
+    # Registered until the next one takes its name.
+    connection.register("incoming", contract.to_contract(table, rows, PUBLISH))
+    return f"SELECT {columns(table)} FROM incoming ORDER BY {_order(table)}", []  # noqa: S608 - names of schemas/
 
 
-def _insert_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, people: Sequence[Person]) -> int:
+def _select_files(lake: Path, table: str, people: Sequence[Person]) -> tuple[str, list[list[str]]] | None:
     versions, record_id = _VERSIONS.get(table, (None, ""))
     sources = [_files(lake, table, people)]
     read = "read_parquet(?::VARCHAR[], hive_partitioning = false)"
@@ -178,19 +131,13 @@ def _insert_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str,
     if versions:
         sources.append(_files(lake, versions, people))
         join += f" JOIN {read} v ON r.{record_id} = v.{record_id} AND r.source_file_id = v.source_file_id"
-        join += " AND v.is_current" if table == _STAGES else ""
+        join += " AND v.is_current" if table == STAGES else ""
     if not all(sources):
-        return 0
-    columns = ", ".join(
-        ("v." if "addedBy" in field else "r.") + _quoted(field["name"]) for field in contract.fields(table, PUBLISH)
+        return None
+    names = ", ".join(
+        ("v." if "addedBy" in field else "r.") + quoted(field["name"]) for field in contract.fields(table, PUBLISH)
     )
-    rows = f"SELECT {columns} FROM {join} ORDER BY {_order(table, 'r.')}"  # noqa: S608 - names of schemas/
-    return _insert(connection, table, rows, sources)
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: str, parameters: list[list[str]]) -> int:
-    count = connection.execute(f"INSERT INTO {table} {rows}", parameters).fetchall()
-    return int(count[0][0])
+    return f"SELECT {names} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
 
 
 def _files(lake: Path, table: str, people: Sequence[Person]) -> list[str]:
@@ -216,20 +163,4 @@ def _verified(lake: Path, table: str, of: Manifest) -> Path:
 
 
 def _order(table: str, prefix: str = "") -> str:
-    others = [name for name in contract.primary_key(table) if name != "participant_id"]
-    return ", ".join(prefix + _quoted(name) for name in ["participant_id", *others])
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
-
-
-def _check_key(connection: duckdb.DuckDBPyConnection, table: str, ids: list[str]) -> None:
-    key = ", ".join(_quoted(name) for name in contract.primary_key(table))
-    twins = connection.execute(
-        f"SELECT 1 FROM {table} WHERE participant_id IN (SELECT unnest(?::VARCHAR[])) "  # noqa: S608 - names of schemas/
-        f"GROUP BY {key} HAVING count(*) > 1 LIMIT 1",
-        [ids],
-    ).fetchall()
-    if twins:
-        raise Terminal(f"table {table}: two rows have the same {key}; nothing was published")
+    return ", ".join(prefix + quoted(name) for name in clustered_key(table))

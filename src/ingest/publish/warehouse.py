@@ -1,30 +1,44 @@
-"""The DuckDB warehouse: copied, changed beside itself, put in place by one rename."""
+"""Publishing: the warehouse is brought to the state of the marts, in one transaction, on either engine."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from typing import Protocol
 
 import duckdb
+import pyarrow as pa
 
 from ingest._core import clock, contract
-from ingest._core.contract import PUBLISH
-from ingest._core.errors import Transient
-from ingest._core.files import copy_file, locked, remove, rename_durably
+from ingest._core.contract import COHORT
+from ingest._core.errors import Again, Transient
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
 from ingest.harmonise.identity import entries_by_id
+from ingest.lake.cohort_store import read_cohort_state
 from ingest.mart.rebuild import mart_states
-from ingest.publish.database import NEW, OLD, attach_new, attach_old, clear_errors, draft, session, sweep, wal
-from ingest.publish.stale import Held, Plan, held, plan
-from ingest.publish.tables import Person, create, insert
+from ingest.publish.duckdb_warehouse import DuckdbWarehouse
+from ingest.publish.stale import Held, Plan, plan
+from ingest.publish.tables import cohort_row, select, select_cohort
 
 Progress = Callable[[int, int], None]
 _GROUP = 50
+_ATTEMPTS = 3
+
+
+class Warehouse(Protocol):
+    """What an engine can do. `held` locks, `changed` is the transaction, and in it rows are inserted."""
+
+    def held(self) -> AbstractContextManager[Held]: ...
+    def changed(self, has: Held, todo: Plan) -> AbstractContextManager[None]: ...
+    def source(self) -> duckdb.DuckDBPyConnection: ...
+    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> int: ...
+    def insert_arrow(self, table: str, rows: pa.Table) -> None: ...
+    def size_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -70,122 +84,75 @@ def publish(
     """Bring the warehouse to the state of the marts: whole participants, in one transaction.
 
     `people` are the roster's entries by participant_id; `now` becomes `published_at`; `progress` is called
-    with participants done and to do. Where nothing differs, nothing is written. A reader that has the old
-    file open keeps it; whoever opens it next sees the new one.
-    Raises Transient where another publication runs, the disk has no room (twice the warehouse's size must be
-    free) or lake and marts change meanwhile, and Terminal where they contradict the contract; the old
-    warehouse stands then.
+    with participants done and to do. Where nothing differs, nothing is written. Readers see the old rows until
+    the new ones are whole; whoever has a DuckDB file open keeps the old one. An older warehouse is upgraded.
+    Raises Transient where another publication runs, the disk has no room (on DuckDB twice the warehouse's size
+    must be free), the server is away, or lake and marts change meanwhile; Terminal where they contradict the
+    contract, the role lacks a right, or the warehouse is newer than this program or not one; the old warehouse
+    stands then.
     """
-    target = study.warehouse
-    with locked(target.with_name(f"{target.name}.lock"), "the warehouse"), clear_errors():
-        sweep(target)
-        has = held(study)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _publish(study, people, now, progress)
+        except Again:
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(random.uniform(0.1, 0.5) * attempt)  # noqa: S311 - so that two do not meet again
+    raise AssertionError
+
+
+def _publish(study: Study, people: Mapping[str, RosterEntry], now: datetime, progress: Progress | None) -> Published:
+    warehouse = warehouse_of(study)
+    with warehouse.held() as has:
         todo = plan(study, people, has)
         rows: dict[str, int] = {}
-        if todo.people or todo.removed or has.unusable is not None:
-            try:
-                rows = _draft(study, todo, has, now, progress)
-                _put(target)
-            finally:
-                sweep(target)
+        if todo.replaced or has.unusable is not None or has.upgraded:
+            with warehouse.changed(has, todo):
+                rows = _fill(warehouse, study, todo, now, progress)
+                _check_marts(study, todo)
         return Published(
             [person.participant_id for person in todo.people],
             todo.removed,
             todo.waiting,
             todo.unchanged,
             rows,
-            target.stat().st_size,
+            warehouse.size_bytes(),
             has.unusable or None,
         )
 
 
-def _draft(study: Study, todo: Plan, has: Held, now: datetime, progress: Progress | None) -> dict[str, int]:
-    target = study.warehouse
-    _check_room(target)
-    ids = [*todo.removed, *(person.participant_id for person in todo.people)]
-    # Deleted rows linger in a file's free blocks: where somebody is removed, the others go to a new file.
-    anew = has.unusable is not None or bool(todo.removed)
-    if anew:
-        create(draft(target), study.settings)
-    else:
-        copy_file(target, draft(target))
-    with session(target) as connection:
-        attach_new(connection, draft(target))
-        connection.execute(f"USE {NEW}")
-        connection.execute("BEGIN")
-        if not anew:
-            _delete(connection, ids)
-        elif has.unusable is None:
-            _keep_others(connection, target, ids)
-        rows = _insert(connection, study, todo.people, now, progress)
-        _check_marts(study, todo.people)
-        connection.execute("COMMIT")
-        connection.execute("CHECKPOINT")
-    return rows
+def warehouse_of(study: Study) -> Warehouse:
+    """The engine that study.yaml names."""
+    url = study.warehouse_url
+    if url is None:
+        return DuckdbWarehouse(study)
+    from ingest.publish.postgres_warehouse import PostgresWarehouse
+
+    return PostgresWarehouse(study, url)
 
 
-def _delete(connection: duckdb.DuckDBPyConnection, ids: list[str]) -> None:
-    for table in contract.published_tables():
-        connection.execute(
-            f"DELETE FROM {table} WHERE participant_id IN (SELECT unnest(?::VARCHAR[]))",  # noqa: S608 - names of schemas/
-            [ids],
-        )
-
-
-def _keep_others(connection: duckdb.DuckDBPyConnection, target: Path, ids: list[str]) -> None:
-    attach_old(connection, target)
-    for table in contract.published_tables():
-        columns = ", ".join(f'"{field["name"]}"' for field in contract.fields(table, PUBLISH))
-        connection.execute(
-            f"INSERT INTO {table} SELECT {columns} FROM {OLD}.{table} "  # noqa: S608 - names of schemas/
-            "WHERE participant_id NOT IN (SELECT unnest(?::VARCHAR[]))",
-            [ids],
-        )
-
-
-def _insert(
-    connection: duckdb.DuckDBPyConnection,
-    study: Study,
-    people: Sequence[Person],
-    now: datetime,
-    progress: Progress | None,
-) -> dict[str, int]:
+def _fill(warehouse: Warehouse, study: Study, todo: Plan, now: datetime, progress: Progress | None) -> dict[str, int]:
     rows = dict.fromkeys(contract.published_tables(), 0)
-    for start in range(0, len(people), _GROUP):
-        group = people[start : start + _GROUP]
+    for start in range(0, len(todo.people), _GROUP):
+        group = todo.people[start : start + _GROUP]
+        ids = [person.participant_id for person in group]
         for table in rows:
-            rows[table] += insert(connection, study, table, group, now)
+            found = None
+            if contract.schemas()[table]["stage"] != COHORT:
+                found = select(warehouse.source(), study, table, group, now)
+            if found is not None:
+                rows[table] += warehouse.insert(table, *found, ids)
         if progress is not None:
-            progress(start + len(group), len(people))
+            progress(start + len(group), len(todo.people))
+    if todo.cohort is not None and todo.cohort_differs:
+        for table in contract.tables(COHORT):
+            rows[table] += warehouse.insert(table, *select_cohort(study, table), None)
+        warehouse.insert_arrow("publication", cohort_row(todo.cohort, now))
     return rows
 
 
-def _check_marts(study: Study, people: Sequence[Person]) -> None:
+def _check_marts(study: Study, todo: Plan) -> None:
     states = mart_states(study.lake)
-    if any(person.state and states.get(person.participant_id) != person.state for person in people):
+    changed = any(person.state and states.get(person.participant_id) != person.state for person in todo.people)
+    if changed or (todo.cohort is not None and read_cohort_state(study.lake) != todo.cohort):
         raise Transient("marts were rebuilt during the publication; nothing was published, run again")
-
-
-def _check_room(target: Path) -> None:
-    needed = 2 * target.stat().st_size if target.exists() else 0
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise Transient(
-            f"publishing needs {needed >> 20} MiB beside the warehouse and {free >> 20} MiB are free; "
-            "make room and run again"
-        )
-
-
-def _put(target: Path) -> None:
-    try:
-        if target.exists():
-            shutil.copymode(target, draft(target))
-        with draft(target).open("rb+") as stream:
-            os.fsync(stream.fileno())
-        # A log that another program left beside the old file would be replayed into the new one.
-        remove(wal(target))
-        rename_durably(draft(target), target)
-    except OSError as error:
-        raise Transient(
-            f"storage refused the new warehouse ({os.strerror(error.errno or 0)}); run again when it writes"
-        ) from error

@@ -71,8 +71,8 @@ def show_status(status: Status, out: Console) -> None:
         out.print(f"  export {sfid[:12]} was handed in by two participants: check both; the later is held back")
     if status.stale:
         out.print(f"  {status.stale} participants are not up to date; `ingest run` rebuilds them")
-    if not status.published:
-        out.print("  No warehouse yet; `ingest run` makes it.")
+    if status.warehouse:
+        out.print(f"  {status.warehouse}", markup=False)
 
 
 def _files(status: Status, out: Console) -> None:

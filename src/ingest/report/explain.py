@@ -10,7 +10,7 @@ from typing import Any
 from ingest._core.errors import WrongUse
 from ingest._core.study import Study
 from ingest.harmonise.identity import entries_by_id, people
-from ingest.publish.query import opened
+from ingest.publish.reading import opened
 
 Row = Mapping[str, Any]
 WIDTH = 72
@@ -52,11 +52,10 @@ def explain(study: Study, participant: str, night: date) -> str:
     Raises WrongUse where the participant is not known, or nothing is known of that night date.
     """
     pid = _participant_id(study, participant)
-    with opened(study.warehouse) as connection:
+    with opened(study) as reader:
 
         def ask(sql: str) -> list[Row]:
-            values = {name: value for name, value in (("pid", pid), ("night", night)) if f"${name}" in sql}
-            return connection.execute(sql, values).to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+            return reader.table(sql, pid=pid, night=night).to_pylist()  # type: ignore[no-any-return]
 
         nights = ask("select * from night where participant_id = $pid and night_date = $night")
         sessions, stages = ask(_SESSIONS), ask(_STAGES)

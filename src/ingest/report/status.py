@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest._core.contract import arrow_schema
+from ingest._core.errors import IngestError
 from ingest._core.files import inside
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
 from ingest.lake.store import Manifest, manifests, participants, read
 from ingest.mart.rebuild import mart_states, stale
+from ingest.publish.reading import exists
 from ingest.report.safety import SafetyState, safety_state
 
 STATUSES = ("loaded", "partial", "ignored", "refused")
@@ -54,7 +56,7 @@ class PersonLine:
 
 @dataclass
 class Status:
-    """The state of a study; lists are sorted."""
+    """The state of a study; lists are sorted. `warehouse` says what is wrong with it, else nothing."""
 
     sources: list[SourceLine]
     people: list[PersonLine]
@@ -62,7 +64,7 @@ class Status:
     unknown_substances: list[tuple[str, int]]
     shared: list[str]
     stale: int
-    published: bool
+    warehouse: str
     roster_problems: list[str]
     safety: SafetyState = field(default_factory=SafetyState)
 
@@ -91,10 +93,18 @@ def status(study: Study) -> Status:
         sorted(substances.items()),
         sorted(shared),
         len(stale(study)) if (study.identity / "key").exists() else 0,
-        study.warehouse.exists(),
+        _warehouse(study),
         study.roster.problems,
         safety_state(study),
     )
+
+
+def _warehouse(study: Study) -> str:
+    try:
+        return "" if exists(study) else "No warehouse yet; `ingest run` makes it."
+    except IngestError as error:
+        # The rest of the status needs no server.
+        return str(error)
 
 
 def _count(line: SourceLine, of: Manifest) -> None:

@@ -15,6 +15,7 @@ from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import Unit, units
 from ingest.lake.store import Manifest, manifests, parquet_path, participants, retire
 from ingest.mart.rebuild import mart_states
+from ingest.publish.reading import exists, opened
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def verify(study: Study) -> list[Broken]:
     """Every invariant that does not hold; empty when all is well."""
     held = {pid: manifests(study.lake, pid) for pid in participants(study.lake)}
     found = [*_lake(study, held), *_counts(held), *_nights(study), *_landing(study)]
-    if study.warehouse.exists():
+    if exists(study):
         found += _warehouse(study, held)
     return found
 
@@ -94,25 +95,24 @@ def _landing(study: Study) -> Iterator[Broken]:
 
 
 def _warehouse(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
-    from ingest.publish.query import opened
-
     known = {(of.source_file_id, of.participant_id) for each in held.values() for of in each}
-    with opened(study.warehouse) as connection:
+    with opened(study) as reader:
         for table in ("sleep_session", "substance_use", "quarantine", "source_file"):
-            names = connection.execute(f"select distinct source_file_id, participant_id from {table}").fetchall()  # noqa: S608
+            names = reader.rows(f"select distinct source_file_id, participant_id from {table}")  # noqa: S608
             strange = set(names) - known
             if strange:
                 yield Broken("I2", f"{table}: rows of {len(strange)} exports that no manifest holds; run again")
-        rows = connection.execute(
+        rows = reader.rows(
             "select f.source_file_id, f.quarantined, count(q.locator) from source_file f left join quarantine q on"
             " q.source_file_id = f.source_file_id and q.participant_id = f.participant_id and q.record_kind in"
-            " ('sleep', 'score', 'substance_use') where f.quarantined is not null group by all having f.quarantined"
+            " ('sleep', 'score', 'substance_use') where f.quarantined is not null group by f.source_file_id,"
+            " f.participant_id, f.quarantined having f.quarantined"
             " <> count(q.locator)"
-        ).fetchall()
+        )
         for sfid, counted, found in rows:
             yield Broken("I2", f"export {sfid[:12]}: {counted} quarantined by its manifest, {found} rows")
-        late = connection.execute(
+        late = reader.rows(
             "select count(*) from night n join participant p using (participant_id) where n.night_date >= p.withdrew_on"
-        ).fetchone()
-        if late and late[0]:
-            yield Broken("I4", f"{late[0]} nights on or after the withdrawal of their participant")
+        )
+        if late[0][0]:
+            yield Broken("I4", f"{late[0][0]} nights on or after the withdrawal of their participant")

@@ -43,6 +43,11 @@ def draft(target: Path) -> Path:
     return target.with_name(f"{TMP_PREFIX}{target.name}")
 
 
+def upgraded(target: Path) -> Path:
+    """Where an older warehouse is brought to this version's tables."""
+    return target.with_name(f"{TMP_PREFIX}{target.name}.upgraded")
+
+
 def wal(database: Path) -> Path:
     """The write-ahead log that DuckDB keeps beside a database."""
     return database.with_name(f"{database.name}.wal")
@@ -50,8 +55,9 @@ def wal(database: Path) -> Path:
 
 def sweep(target: Path) -> None:
     """Remove what an interrupted publication left beside the warehouse."""
-    remove(draft(target))
-    remove(wal(draft(target)))
+    for path in (draft(target), upgraded(target)):
+        remove(path)
+        remove(wal(path))
     if _spilled(target).is_dir():
         for path in _spilled(target).iterdir():
             remove(path)

@@ -1,0 +1,1 @@
+"""Alembic's revisions of the warehouse. Each is frozen: it says its tables itself and reads no schema."""

@@ -1,0 +1,213 @@
+"""The PostgreSQL warehouse: one transaction under an advisory lock, rows by binary COPY."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+import pyarrow as pa
+
+from ingest._core import contract
+from ingest._core.contract import COHORT
+from ingest._core.errors import Terminal, Transient
+from ingest._core.study import Study
+from ingest.publish import migrate
+from ingest.publish.duckdb_files import clear_errors as clear_duckdb_errors
+from ingest.publish.duckdb_files import session, sweep
+from ingest.publish.postgres import ERRORS, Connection, clear_errors, connected, rows, run, told
+from ingest.publish.shape import POSTGRESQL, STAGES, Shape, clustered_key, quoted, shape, without_comments
+from ingest.publish.stale import Held, Plan
+
+NAME = "the warehouse"
+LOCK_WAIT = "30s"
+_LOCK_CLASS = 0x51EE9
+_BATCH_ROWS = 50_000
+_MANY = 20
+log = logging.getLogger(__name__)
+
+
+class PostgresWarehouse:
+    """A study's schema in PostgreSQL while one publication has it."""
+
+    def __init__(self, study: Study, url: str) -> None:
+        self._study = study
+        self._url = url
+        self._connection: Connection
+        self._touched = False
+        self._source: duckdb.DuckDBPyConnection
+
+    @contextmanager
+    def held(self) -> Iterator[Held]:
+        """Begin the transaction, lock, bring the tables to this version's, and say what they hold."""
+        with connected(self._url) as self._connection, clear_errors(NAME), clear_duckdb_errors():
+            run(self._connection, f"SET lock_timeout = '{LOCK_WAIT}'")
+            self._lock()
+            found = self._relations()
+            if not found:
+                self._run_all(migrate.creation(POSTGRESQL, self._study.settings))
+                yield Held(unusable="")
+                return
+            self._upgrade(found)
+            held = dict(rows(self._connection, "SELECT participant_id, mart_hash FROM publication"))
+            if self._comment():
+                held = dict.fromkeys(held, "")
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT * FROM participant")
+                people = cursor.fetch_arrow_table().to_pylist()
+            yield Held(held, {row["participant_id"]: row for row in people}, upgraded=self._touched)
+
+    def _lock(self) -> None:
+        schema = rows(self._connection, "SELECT current_schema()")[0][0]
+        if schema is None:
+            raise Terminal("PostgreSQL: the role has no schema to write in; grant it USAGE and CREATE on one")
+        got = rows(self._connection, f"SELECT pg_try_advisory_xact_lock({_LOCK_CLASS}, hashtext(current_schema()))")
+        if not got[0][0]:
+            raise Transient("another publication has the warehouse; run again when it has ended")
+
+    def _relations(self) -> set[str]:
+        sql = ("SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+               "AND relkind IN ('r', 'v', 'm', 'p', 'f', 'S')")  # fmt: skip
+        return {name for (name,) in rows(self._connection, sql)}
+
+    def _upgrade(self, relations: set[str]) -> None:
+        where = "this database (its schema, where the URL names one)"
+        if migrate.VERSION_TABLE not in relations:
+            raise migrate.not_ours(where)
+        found = rows(self._connection, f"SELECT version_num::text FROM {migrate.VERSION_TABLE}")  # noqa: S608 - a constant
+        since = migrate.check_revision([name for (name,) in found], where)
+        self._run_all(migrate.upgrade(POSTGRESQL, since) if since != migrate.head() else [])
+        now, wanted = shape_of(self._connection), shape(self._study.settings, POSTGRESQL)
+        if without_comments(now) != without_comments(wanted):
+            odd = sorted({column[:2] for column in set(without_comments(now)) ^ set(without_comments(wanted))})
+            raise Terminal(
+                f"tables of the warehouse were changed by hand, first {'.'.join(odd[0])}; undo that, or drop the "
+                "warehouse's tables and run again"
+            )
+
+    def _comment(self) -> bool:
+        """Bring the comments up to date; True where they say that stages were left out and now are not, or the
+        other way round.
+        """
+        now, wanted = shape_of(self._connection), shape(self._study.settings, POSTGRESQL)
+        self._run_all(migrate.comment_changes(now, wanted))
+        had, has = ({column[5] for column in each if column[0] == STAGES} for each in (now, wanted))
+        return had != has
+
+    @contextmanager
+    def changed(self, has: Held, todo: Plan) -> Iterator[None]:
+        """The warehouse without the rows `todo` replaces, to be filled; committed at the end."""
+        if has.unusable is None:
+            self._delete(todo)
+        spill = self._study.root / "postgresql"
+        try:
+            with session(spill) as self._source:
+                yield
+        finally:
+            sweep(spill)
+        self._add_keys()
+        self._connection.commit()
+        if has.unusable is not None or has.upgraded or todo.removed or len(todo.people) >= _MANY:
+            self._tidy()
+
+    def source(self) -> duckdb.DuckDBPyConnection:
+        """The connection that rows are selected in."""
+        return self._source
+
+    def insert(self, table: str, sql: str, parameters: list[list[str]], _ids: list[str] | None) -> int:
+        """COPY what a SELECT in `source` gives, in batches; returns how many rows.
+
+        Raises Terminal where two rows have one key.
+        """
+        reader = self._source.execute(sql, parameters).to_arrow_reader(_BATCH_ROWS)
+        return self._copy(table, reader)
+
+    def insert_arrow(self, table: str, added: pa.Table) -> None:
+        """Add rows."""
+        self._copy(table, added.to_reader())
+
+    def size_bytes(self) -> int:
+        """Bytes of the schema's tables and indexes."""
+        sql = ("SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "
+               "WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'")  # fmt: skip
+        return int(rows(self._connection, sql)[0][0])
+
+    def _copy(self, table: str, reader: pa.RecordBatchReader) -> int:
+        try:
+            with self._connection.cursor() as cursor:
+                return int(cursor.adbc_ingest(table, reader, mode="append"))
+        except ERRORS as error:
+            raise _told_of(table, error) from None
+
+    def _delete(self, todo: Plan) -> None:
+        ids = ",".join(todo.replaced)
+        for table in contract.published_tables():
+            if contract.schemas()[table]["stage"] != COHORT:
+                sql = f"DELETE FROM {table} WHERE participant_id = ANY(string_to_array($1, ','))"  # noqa: S608 - names of schemas/
+                run(self._connection, sql, ids)
+            elif todo.cohort_differs:
+                run(self._connection, f"DELETE FROM {table}")  # noqa: S608 - names of schemas/
+
+    def _add_keys(self) -> None:
+        """The primary keys that are still missing: made after the first rows, they are sorted once."""
+        sql = ("SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+               "AND relkind = 'r' AND NOT relhasindex")  # fmt: skip
+        without = {name for (name,) in rows(self._connection, sql)}
+        for table in contract.published_tables():
+            if table in without:
+                try:
+                    run(self._connection, key_statement(table))
+                except ERRORS as error:
+                    raise _told_of(table, error) from None
+
+    def _tidy(self) -> None:
+        """Give dead rows' room free and tell the planner what is there; the publication stands in any case."""
+        try:
+            with connected(self._url) as connection:
+                connection.adbc_connection.set_autocommit(True)
+                for table in contract.published_tables():
+                    run(connection, f"VACUUM (ANALYZE) {table}")
+        except ERRORS as error:
+            log.warning("published, but not vacuumed: %s", told(error, NAME))
+
+    def _run_all(self, statements: list[str]) -> None:
+        for statement in statements:
+            run(self._connection, statement)
+            self._touched = True
+
+
+def key_statement(table: str) -> str:
+    """The statement that gives a table its primary key, or an index where a column of it may be NULL."""
+    may_be_null = {field["name"] for field in contract.fields(table, contract.PUBLISH) if not contract.required(field)}
+    key = clustered_key(table)
+    names = ", ".join(map(quoted, key))
+    if may_be_null & set(key):
+        return f"CREATE UNIQUE INDEX {table}_key ON {table} ({names}) NULLS NOT DISTINCT"
+    return f"ALTER TABLE {table} ADD PRIMARY KEY ({names})"
+
+
+def shape_of(connection: Connection) -> Shape:
+    """Every column of the warehouse's tables in the session's schema as it is."""
+    names = ",".join(contract.published_tables())
+    sql = (
+        "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, "
+        "coalesce(col_description(c.oid, a.attnum), ''), coalesce(obj_description(c.oid, 'pg_class'), '') "
+        "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped "
+        "AND c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace "
+        "AND c.relname = ANY(string_to_array($1, ','))"
+    )
+    return sorted(rows(connection, sql, names))
+
+
+def _told_of(table: str, error: Exception) -> Exception:
+    state = getattr(error, "sqlstate", None)
+    if state == "23505":
+        key = ", ".join(map(quoted, contract.primary_key(table)))
+        return Terminal(f"table {table}: two rows have the same {key}; nothing was published")
+    if state == "22021":
+        return Terminal(
+            f"table {table}: a text holds a NUL byte, which PostgreSQL cannot hold; take it out of the export or "
+            "publish to DuckDB; nothing was published"
+        )
+    return error
