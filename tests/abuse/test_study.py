@@ -115,7 +115,9 @@ def test_the_good_export_is_loaded_and_nothing_personal_goes_on(study: Path) -> 
 
 def test_no_name_of_a_file_becomes_a_table_or_a_column(study: Path) -> None:
     found = rows(study, "select table_name, column_name from duckdb_columns() where not internal")
-    expected = {("ingest_version", "version_num")} | {(table, field["name"]) for table in published_tables() for field in fields(table, PUBLISH)}
+    expected = {("ingest_version", "version_num")} | {
+        (table, field["name"]) for table in published_tables() for field in fields(table, PUBLISH)
+    }
     assert set(found) == expected
 
 

@@ -28,9 +28,19 @@ NEW: dict[str, str] = {
         "withdrawal_diff_low:double withdrawal_diff_high:double answer_outcome:text! answer:text reason:text"
     ),
     "flow": "participant_id:text! position:bigint! step:text! reason:text! n_participants:bigint! n_nights:bigint",
+    "insomnia_night": (
+        "participant_id:text! night_date:date! basis:text! preset:text! is_bad:boolean criteria:text "
+        "sol_min:double waso_min:double waso_long_min:double early_wake_min:double se_pct:double"
+    ),
+    "insomnia_week": (
+        "participant_id:text! basis:text! block_start:date! block:bigint! valid_nights:bigint! bad_nights:bigint! "
+        "week_class:text! state:text! run_bad:bigint! episode_no:bigint! detected_on:date taper_week:bigint"
+    ),
     "phase": "participant_id:text! phase:text! start_on:date! end_on:date source:text!",
 }
-ADDED: dict[str, str] = {}
+ADDED: dict[str, str] = {
+    "night_diary": "early_wake_min:double",
+}
 
 
 def upgrade() -> None:

@@ -1,0 +1,146 @@
+"""Warehouses of the first release, of a newer one and of nobody; frozen migrations end where schemas/ are."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+
+import duckdb
+import pytest
+
+from ingest._core.errors import Terminal
+from ingest._core.settings import Settings
+from ingest.publish import migrate
+from ingest.publish.duckdb_warehouse import shape_of as duckdb_shape
+from ingest.publish.postgres import connected, run
+from ingest.publish.postgres_warehouse import key_statement
+from ingest.publish.postgres_warehouse import shape_of as postgres_shape
+from ingest.publish.shape import DUCKDB, POSTGRESQL, shape, without_comments
+from ingest.publish.warehouse import publish
+from publish.small_lake import NOW, Content, expected, people, put, study_at, warehouse_rows
+from publish.test_postgres import all_rows, on
+
+A, B = Content("pa"), Content("pb", nights=2)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    study = study_at(tmp_path_factory.mktemp("prepared"))
+    put(study, A, B)
+    return study.root
+
+
+@pytest.fixture
+def study(lake, tmp_path):
+    shutil.copytree(lake, tmp_path / "study")
+    return study_at(tmp_path / "study")
+
+
+def missing(found, engine):
+    """What the migrations lack or have too much, in words that help to write it into the newest one."""
+    wanted = without_comments(shape(Settings(study="s"), engine))
+    return sorted(set(wanted) ^ set(without_comments(found)))
+
+
+def test_migrations_end_where_the_schemas_are_on_duckdb():
+    with duckdb.connect() as connection:
+        for statement in migrate.upgrade(DUCKDB, None):
+            connection.execute(statement)
+        assert missing(duckdb_shape(connection, "memory"), DUCKDB) == []
+
+
+def test_migrations_end_where_the_schemas_are_on_postgresql(postgres):
+    with connected(postgres) as connection:
+        for statement in migrate.upgrade(POSTGRESQL, None):
+            run(connection, statement)
+        assert missing(postgres_shape(connection), POSTGRESQL) == []
+
+
+def first_release(version):
+    """Statements of a warehouse as first released, with a participant whose rows are old."""
+    made = migrate.upgrade(version, None, migrate.FIRST)
+    old = "INSERT INTO participant (participant_id, time_zone, arm) VALUES ('pa', 'UTC', 'old'), ('gone', 'UTC', 'old')"
+    mark = (
+        f"INSERT INTO publication VALUES ('pa', '{A.mart_hash}', '1', 'settings', '2026-01-01 00:00:00+00'), "
+        "('gone', 'h', '1', 'settings', '2026-01-01 00:00:00+00')"
+    )
+    return [*made, old, mark]
+
+
+@contextmanager
+def file_of(study):
+    with duckdb.connect(str(study.warehouse)) as connection:
+        yield connection
+
+
+def test_a_duckdb_file_of_the_first_release_is_upgraded(study):
+    with file_of(study) as connection:
+        for statement in first_release(DUCKDB):
+            connection.execute(statement)
+        # The first release wrote no version.
+        connection.execute(f"DROP TABLE {migrate.VERSION_TABLE}")
+    done = publish(study, people(A, B), NOW)
+    assert (done.published, done.removed, done.rebuilt) == (["pa", "pb"], ["gone"], None)
+    assert warehouse_rows(study.warehouse) == expected([A, B])
+    assert publish(study, people(A, B), NOW).published == []
+
+
+def test_rows_that_wait_for_their_marts_survive_the_upgrade(study):
+    with file_of(study) as connection:
+        for statement in first_release(DUCKDB):
+            connection.execute(statement)
+    (study.lake / "_mart" / "pa.json").unlink()
+    publish(study, people(A, B), NOW)
+    with duckdb.connect(str(study.warehouse), read_only=True) as connection:
+        found = connection.execute("SELECT participant_id, arm FROM participant ORDER BY 1").fetchall()
+        assert found == [("pa", "old"), ("pb", "arm0")]
+        assert missing(duckdb_shape(connection, study.warehouse.stem), DUCKDB) == []
+
+
+def test_a_postgresql_schema_of_the_first_release_is_upgraded_with_the_publication(study, postgres):
+    study = on(study, postgres)
+    with connected(postgres) as connection:
+        for statement in first_release(POSTGRESQL):
+            run(connection, statement)
+        run(connection, key_statement("night"))
+        connection.commit()
+    with pytest.raises(RuntimeError):
+        publish(study, people(A, B), NOW, stop)
+    with connected(postgres) as connection:
+        wanted = duckdb_first_columns()
+        found = [(table, column) for table, column, *_ in postgres_shape(connection)]
+        assert found == wanted
+    assert publish(study, people(A, B), NOW).published == ["pa", "pb"]
+    assert all_rows(study) == expected([A, B])
+    with connected(postgres) as connection:
+        assert postgres_shape(connection) == shape(study.settings, POSTGRESQL)
+
+
+def stop(*_):
+    raise RuntimeError
+
+
+def duckdb_first_columns():
+    with duckdb.connect() as connection:
+        for statement in migrate.upgrade(DUCKDB, None, migrate.FIRST):
+            connection.execute(statement)
+        return [(table, column) for table, column, *_ in duckdb_shape(connection, "memory")]
+
+
+def test_a_newer_duckdb_file_is_refused_and_not_touched(study):
+    publish(study, people(A, B), NOW)
+    with file_of(study) as connection:
+        connection.execute(f"UPDATE {migrate.VERSION_TABLE} SET version_num = 'ingest_9999'")
+    before = study.warehouse.read_bytes()
+    with pytest.raises(Terminal, match="newer version of this program"):
+        publish(study, people(A, B), NOW)
+    assert study.warehouse.read_bytes() == before
+
+
+def test_a_duckdb_file_of_somebody_else_is_not_touched(study):
+    with file_of(study) as connection:
+        connection.execute("CREATE TABLE theirs AS SELECT 7 AS a")
+    before = study.warehouse.read_bytes()
+    with pytest.raises(Terminal, match="something else than a warehouse"):
+        publish(study, people(A, B), NOW)
+    assert study.warehouse.read_bytes() == before
