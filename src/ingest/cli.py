@@ -91,8 +91,15 @@ def demo(
 
 
 @app.command()
-def run(context: typer.Context, strict: Strict = False) -> None:
+def run(
+    context: typer.Context,
+    strict: Strict = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say who was rebuilt and published, and why.")
+    ] = False,
+) -> None:
     """Take up what is new, all the way."""
+    from ingest.pipeline import explained
     from ingest.pipeline import run as run_all
     from ingest.report.console import console, progress
 
@@ -101,6 +108,8 @@ def run(context: typer.Context, strict: Strict = False) -> None:
         typer.echo(problem, err=True)
     done = run_all(study, progress(console(stderr=True)))
     _show_run(done)
+    for line in explained(done.rebuilt, done.published) if explain else ():
+        typer.echo(line)
     if strict and (done.loaded.exports["refused"] or done.loaded.exports["partial"]):
         raise typer.Exit(1)
 

@@ -57,3 +57,15 @@ def refresh(study: Study, step: Step, also: Iterable[str] = ()) -> tuple[Rebuild
     with step("publishing", 0) as done:
         published = publish_study(study, lambda _done, _total: done())
     return rebuilt, published
+
+
+def explained(rebuilt: RebuildResult, published: Published) -> list[str]:
+    """A line for each participant whose marts were built, or whose rows in the warehouse changed: who and why."""
+    lines = [f"rebuilt    {pid}: {'; '.join(why) or 'asked for'}" for pid, why in rebuilt.reasons.items()]
+    if published.rebuilt:
+        lines.append(f"published  everybody: the warehouse was made anew, {published.rebuilt}")
+    for pid in sorted(set(published.published) - rebuilt.reasons.keys()):
+        lines.append(f"published  {pid}: not yet in the warehouse as lake and roster have it")
+    lines += [f"removed    {pid}: left the roster" for pid in published.removed]
+    lines += [f"waiting    {pid}: its marts are behind the lake; its former rows stand" for pid in published.waiting]
+    return lines

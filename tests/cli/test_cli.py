@@ -207,6 +207,16 @@ def test_a_backfill_without_an_interval_is_refused(study: Path, words: tuple[str
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_says_who_was_rebuilt_and_why_when_asked(study: Path) -> None:
+    land(study, "K01/more/sleep-2026-04-01.json", as_json(fitbit_nights(datetime(2026, 4, 1, 23), 1, 9000)))
+    first = command("--study", study, "run", "--explain")
+    assert first.returncode == 0
+    assert first.stdout.splitlines()[-1] == f"rebuilt    {pid(study)}: 1 export new"
+    again = command("--study", study, "run", "--explain").stdout
+    assert "rebuilt    0 participants" in again
+    assert pid(study) not in again
+
+
 def test_verify_finds_and_repairs_a_flipped_byte(study: Path) -> None:
     before = files(study / "lake")
     (path,) = (study / "lake" / "sleep_session").rglob("*.parquet")

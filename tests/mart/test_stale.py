@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from ingest import pipeline
 from ingest._core.acknowledgements import Acknowledgement, add_acknowledgement
 from ingest._core.files import sweep_temporary
 from ingest._core.study import open_study
 from ingest.lake.store import manifest_path, manifests
 from ingest.mart import rebuild as module
 from ingest.mart.rebuild import mart_state, rebuild, stale
-from studies import as_json, change_settings, fitbit_nights, land, make_study, pid, run, write_roster
+from studies import as_json, change_settings, fitbit_nights, land, make_study, pid, run, silent, write_roster
 
 MARCH, APRIL = datetime(2026, 3, 1, 23), datetime(2026, 4, 1, 23)
 
@@ -103,6 +104,33 @@ def test_who_is_asked_for_is_rebuilt_without_a_reason(study: Path) -> None:
     done = rebuild(opened, [pid(study)])
     assert (done.participants, done.reasons) == ([pid(study)], {pid(study): []})
     assert mart_state(opened.lake, pid(study)) == before
+
+
+def test_a_run_explains_who_is_rebuilt_published_and_removed(study: Path) -> None:
+    def explained() -> list[str]:
+        done = run(study)
+        return pipeline.explained(done.rebuilt, done.published)
+
+    gone = pid(study, "K02")
+    assert explained() == []
+    land(study, "K01/more/sleep-2026-04-01.json", as_json(fitbit_nights(APRIL, 1, 9000)))
+    assert explained() == [f"rebuilt    {pid(study)}: 1 export new"]
+    write_roster(study, {"K01": "Europe/Oslo"})
+    assert f"removed    {gone}: left the roster" in explained()
+    (study / "warehouse.duckdb").write_bytes(b"no database")
+    (line,) = [line for line in explained() if "everybody" in line]
+    assert line == "published  everybody: the warehouse was made anew, it could not be read"
+
+
+def test_a_run_explains_what_an_earlier_one_left_unpublished(study: Path) -> None:
+    change_settings(study, nights={"merge_gap_min": 45})
+    opened = open_study(study)
+    rebuild(opened, [pid(study)])
+    done = pipeline.refresh(opened, silent)
+    assert pipeline.explained(*done) == [
+        f"rebuilt    {pid(study, 'K02')}: settings of nights changed",
+        f"published  {pid(study)}: not yet in the warehouse as lake and roster have it",
+    ]
 
 
 def test_a_manifest_that_goes_is_told(study: Path) -> None:

@@ -27,6 +27,7 @@ SMALL = {
     "logs.py": ("--rows", "2000"),
     "nights.py": ("--people", "1"),
     "takeout.py": ("--small",),
+    "warehouse.py": ("--people", "2", "--nights", "20", "--repeats", "1"),
 }
 
 
@@ -127,6 +128,21 @@ def test_every_night_is_built() -> None:
     assert _row(printed, "floor: DuckDB grouping")[2] == 1
     for name in ("ours: night and night_source", "ours: trend with SRI, on top", "pandas groupby"):
         assert _row(printed, name)[1] > 0
+
+
+def test_the_warehouse_is_built_and_one_night_added() -> None:
+    printed = _printed("warehouse.py")
+    assert f"2 people, {2 * 21} nights of 40 stages, 3 doses a day" in printed
+    for people in (2, 1):
+        whole, more = (_cells(printed, f"{people} people: {what}") for what in ("full build", "one new night"))
+        assert whole[6] == "100.00 %"
+        for cells in (whole, more):
+            seconds, cpu, looking, decoding, building, publishing = map(float, cells[:6])
+            assert min(seconds, cpu, building, publishing) > 0
+            assert looking + decoding + building + publishing <= seconds + 0.05
+        assert float(more[6].rstrip(" %")) == pytest.approx(100 * float(more[0]) / float(whole[0]), rel=0.05)
+    nights, rows = re.search(r"both anchors: ([\d,]+) nights and ([\d,]+) rows", printed).groups()  # type: ignore[union-attr]
+    assert int(rows.replace(",", "")) == pytest.approx(2 * int(nights.replace(",", "")), abs=2)
 
 
 def test_every_sleep_source_has_a_pace() -> None:
