@@ -159,12 +159,14 @@ def _middle(found: dict[str, Any]) -> dict[str, float]:
 def _print(few: int, people: int, costs: dict[int, dict[str, Any]], speed: Cost) -> None:
     many = costs[people]
     print(table([row for size in (people, few) for row in _rows(size, costs[size])]))
-    share = 100 * many["increment_s"] / many["full"]["wall_s"]
-    print(f"\none new night of {people} people: {share:.2f} % of the full build (at most {INCREMENT_TARGET_PCT})")
-    for name, without in (("in all", 0.0), ("without the copy of the file", 1.0)):
-        seconds = {size: costs[size]["increment_s"] - without * costs[size]["copied"]["copy_s"] for size in costs}
-        more = 100 * (seconds[people] / seconds[few] - 1)
-        print(f"on {people} people against {few}, {name}: {more:+.0f} % (at most {MORE_TARGET_PCT})")
+    for unit, whole, more in (("time", "wall_s", "increment_s"), ("CPU time", "work_cpu_s", "increment_cpu_s")):
+        share = 100 * many[more] / many["full"][whole]
+        against = 100 * (many[more] / costs[few][more] - 1)
+        print(f"\n{unit}: one new night of {people} people is {share:.2f} % of the full build (at most "
+              f"{INCREMENT_TARGET_PCT}); on {people} people against {few} {against:+.0f} % (at most {MORE_TARGET_PCT})",
+              end="")  # fmt: skip
+    seconds = {size: costs[size]["increment_s"] - costs[size]["copied"]["copy_s"] for size in costs}
+    print(f"\nwithout the copy of the file {100 * (seconds[people] / seconds[few] - 1):+.0f} % in time")
     pace = speed["nights"] / speed["build_cpu_s"]
     print(f"exposure mart, both anchors: {pace:,.0f} nights and {speed['rows'] / speed['build_cpu_s']:,.0f} rows "
           f"a second and core ({EXPOSURE_TARGET:,} rows wanted)")  # fmt: skip

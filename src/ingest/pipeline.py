@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ingest._core.study import Study
 from ingest.lake.load import LoadResult, load_batch
 from ingest.lake.plan import plan
-from ingest.mart.cohort import Associated
-from ingest.mart.cohort import associate as compute
 from ingest.mart.rebuild import RebuildResult, rebuild, stale
 from ingest.publish.warehouse import Published, publish_study
+
+if TYPE_CHECKING:
+    from ingest.mart.cohort import Associated
 
 Step = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """A progress bar: given a title and a total, a context that yields a function to call after each piece."""
@@ -42,6 +44,8 @@ def run(study: Study, step: Step) -> Run:
 
 def associate(study: Study, step: Step) -> tuple[Associated, Published]:
     """Compute what needs all participants at once from the nights as they stand, then publish."""
+    from ingest.mart.cohort import associate as compute  # seconds of imports that a run does without
+
     with step("associating", len(study.roster.entries)) as done:
         associated = compute(study, done)
     with step("publishing", 0) as done:

@@ -52,6 +52,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_run_imports_no_statistics(study: Path) -> None:
+    land(study, "K01/more/sleep-2026-04-01.json", as_json(fitbit_nights(datetime(2026, 4, 1, 23), 1, 9000)))
+    code = ("import sys\nfrom ingest.cli import app\n"
+            f"app(['--study', {str(study)!r}, 'run'], standalone_mode=False)\n"
+            "print(sorted({'statsmodels', 'scipy', 'airflow'} & set(sys.modules)))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "rebuilt    1 participants" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_help_names_every_command() -> None:
     done = command("--help")
     assert done.returncode == 0
