@@ -1,7 +1,8 @@
 """Simulated studies with a known effect: how often the intervals hold it, and what is found where there is none.
 
-Few simulations here, ten times as many under `make soak`. How far a share may lie from its nominal value:
-NEAR, by which Newey-West errors of few nights fall short of 95 %, and four binomial standard errors.
+Few simulations here, ten times as many under `make soak`. A share may lie from its nominal value by NEAR, and by four
+binomial standard errors. NEAR is how far Newey-West errors with t on n - k fall short where doses are skewed and carry
+over from day to day: more with 51 of 60 nights than with 153 of 180; pooled intervals do not depend on them as much.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from mart.association_rows import Floats, doses, gaps, noise, person
 
 MORE = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 1
 PEOPLE, COLUMNS = 40 * MORE, 50
-NEAR = 0.03
+NEAR = {60: 0.045, 90: 0.03, 120: 0.04, 180: 0.025}
 EFFECT = -3.0
 SETTINGS = Association()
 
 
-def near(share: float, nominal: float, trials: int) -> bool:
-    return abs(share - nominal) <= NEAR + 4 * sqrt(nominal * (1 - nominal) / trials)
+def near(share: float, nominal: float, trials: int, days: int) -> bool:
+    return abs(share - nominal) <= NEAR[days] + 4 * sqrt(nominal * (1 - nominal) / trials)
 
 
 def simulated(seed: int, days: int, effect: float) -> Estimates:
@@ -50,13 +51,13 @@ def test_a_persons_intervals_hold_the_effect(days: int) -> None:
         low, high = found.interval()
         held += int(((low <= EFFECT) & (high >= EFFECT)).sum())
         trials += COLUMNS
-    assert near(held / trials, 0.95, trials), held / trials
+    assert near(held / trials, 0.95, trials, days), held / trials
 
 
 @pytest.mark.parametrize("days", [60, 180])
 def test_nothing_is_found_where_nothing_is(days: int) -> None:
     found = [simulated(seed, days, 0.0).p_value() < 0.05 for seed in range(1000, 1000 + PEOPLE)]
-    assert near(float(np.mean(found)), 0.05, PEOPLE * COLUMNS), np.mean(found)
+    assert near(float(np.mean(found)), 0.05, PEOPLE * COLUMNS, days), np.mean(found)
 
 
 @pytest.mark.parametrize(("people", "spread"), [(12, 0.0), (12, 2.0), (30, 2.0)])
@@ -76,7 +77,7 @@ def test_pooled_intervals_hold_the_mean_effect(people: int, spread: float) -> No
     cohort = pool(np.stack(estimates), np.stack(errors), np.isfinite(np.stack(estimates)), 10)
     low, high = cohort.interval()
     share = float(((low <= EFFECT) & (high >= EFFECT)).mean())
-    assert near(share, 0.95, len(low)), share
+    assert near(share, 0.95, len(low), 90), share
 
 
 def test_a_taper_makes_no_effect() -> None:
@@ -99,7 +100,7 @@ def test_a_taper_makes_no_effect() -> None:
     assert {REASONS[code] for each in reasons for code in each.reason} == {"follows_calendar"}
     p = np.concatenate([each.p_value() for each in found])
     assert np.isfinite(p).mean() > 0.9
-    assert near(float((p[np.isfinite(p)] < 0.05).mean()), 0.05, len(p))
+    assert near(float((p[np.isfinite(p)] < 0.05).mean()), 0.05, len(p), 120)
 
 
 def _answers(effect: float, days: int, margin: float | None) -> list[str]:
@@ -119,7 +120,7 @@ def _answers(effect: float, days: int, margin: float | None) -> list[str]:
 def test_dose_sleep_is_mostly_inconclusive_without_an_effect() -> None:
     people = _answers(0.0, 90, None)[1:]
     assert set(people) <= {OPEN, BETTER, WORSE}
-    assert people.count(OPEN) / len(people) > 0.95 - NEAR - 4 * sqrt(0.95 * 0.05 / len(people))
+    assert people.count(OPEN) / len(people) > 0.95 - NEAR[90] - 4 * sqrt(0.95 * 0.05 / len(people))
 
 
 @pytest.mark.parametrize(("effect", "said"), [(-15.0, BETTER), (15.0, WORSE)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ingest import pipeline
 from ingest._core.clock import day_number
 from ingest._core.contract import COHORT, arrow_schema, tables
 from ingest._core.study import open_study
@@ -150,3 +152,15 @@ def test_nobody_has_no_rows_but_a_flow(study: Path, tmp_path: Path) -> None:
     assert (done.participants, done.rows["association"], done.rows["dose_sleep"], done.estimable) == (0, 0, 0, 0)
     flow = _table(root, "flow").to_pylist()
     assert [(row["step"], row["n_participants"]) for row in (flow[0], flow[-1])] == [("enrolled", 5), ("analysed", 0)]
+
+
+def test_associate_publishes_them(study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "published"
+    shutil.copytree(study, root)
+    done, _ = pipeline.associate(open_study(root), lambda *_: nullcontext(lambda: None))
+    for name in tables(COHORT):
+        assert rows(root, f"select count(*) from {name}") == [(len(_table(root, name)),)]
+    assert rows(root, "select count(*) from association where estimable") == [(done.estimable,)]
+    state = read_cohort_state(root / "lake")
+    assert state is not None
+    assert rows(root, "select mart_hash from publication where participant_id = '_cohort'") == [(state.state_hash,)]
