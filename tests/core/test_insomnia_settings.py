@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from ingest._core.errors import WrongUse
+from ingest._core.new_study import make_study_folder
 from ingest._core.settings import Settings, load_settings
-from ingest._core.settings_insomnia import presets
+from ingest._core.settings_insomnia import Insomnia, presets
+from ingest._core.settings_phases import Phases
 
 HEAD = "study: s\ninsomnia:\n"
 
@@ -56,3 +58,10 @@ def test_thresholds_replace_those_of_the_preset_and_change_the_hash(tmp_path: Pa
 def test_every_preset_names_its_source() -> None:
     assert all(len(each.source) > 10 for each in presets().values())
     assert {each.basis for each in presets().values()} == {"diary", "wearable"}
+
+
+def test_a_new_study_shows_the_defaults(tmp_path: Path) -> None:
+    make_study_folder(tmp_path / "new")
+    found = load_settings(tmp_path / "new" / "study.yaml")
+    assert (found.insomnia, found.phases) == (Insomnia(), Phases())
+    assert {"insomnia", "phases"} <= found.model_fields_set

@@ -50,6 +50,18 @@ exposure:
 #   primary: {{substance: kratom, exposure: late_dose, outcome: waso}}
 #   dose_sleep: {{outcome: tst, margin: 20}}
 
+phases:
+  # Where phases.csv has none for a participant: reported dose-free days in a row before `abstinence`.
+  dose_free_days: 7
+
+# Insomnia symptoms: a monitoring aid, not a diagnosis. Presets and their sources: docs/glossary.md.
+insomnia:
+  diary: lichstein2003
+  wearable: wearable_long_wake
+  bad_nights: 3
+  # Thresholds in place of the presets' own, such as {{sol_min: 25}}.
+  thresholds: {{}}
+
 # Substances of the study's own, such as {{code: akuamma, class: other, unit: g, names: [picralima nitida]}}, and what
 # it knows of others: {{code: kratom, mg_per_capsule: 500}}. docs/logs.md lists the keys.
 substances: []

@@ -22,6 +22,9 @@ POSITIVE, NEGATIVE, INSUFFICIENT = "positive", "negative", "insufficient"
 NONE, PENDING, EPISODE, PERSISTENT, REMITTED, UNKNOWN = (
     "none", "pending", "episode", "persistent", "remitted", "unknown"
 )  # fmt: skip
+_KEY = ["participant_id", "night_date"]
+_OF_DEVICE = [*_KEY, "sol_min", "waso_min", "waso_long_min", "se_tib_pct"]
+_OF_DIARY = [*_KEY, "sol_min", "waso_min", "early_wake_min", "se_tib_pct"]
 _BLOCK = timedelta(days=BLOCK_NIGHTS)
 _NIGHT = timedelta(days=1)
 
@@ -44,7 +47,8 @@ class State:
 def insomnia_night(night: pa.Table, night_diary: pa.Table, settings: Insomnia) -> pa.Table:
     """Rows of schema insomnia_night, sorted by its key; what a row is stands in insomnia_night.sql."""
     chosen = {"diary": settings.diary, "wearable": settings.wearable, **settings.criteria()}
-    return run_sql("insomnia_night", {"night": night, "night_diary": night_diary}, chosen)
+    tables = {"night": night.select(_OF_DEVICE), "night_diary": night_diary.select(_OF_DIARY)}
+    return run_sql("insomnia_night", tables, chosen)
 
 
 def insomnia_week(
