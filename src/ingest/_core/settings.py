@@ -18,6 +18,7 @@ from ingest._core.files import digest
 from ingest._core.log_mapping import LogMapping, ScaleColumns
 from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
+from ingest._core.settings_codes import strange_codes
 from ingest._core.settings_handout import Release, Scales
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_phases import Phases
@@ -318,10 +319,17 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(data, dict):
         raise WrongUse(f"{path.name}: expected keys with values, like `study: my-study`")
     try:
-        return Settings.model_validate(data)
+        settings = Settings.model_validate(data)
     except ValidationError as error:
         lines = [_explain(path.name, tree, problem) for problem in error.errors(include_url=False)]
         raise WrongUse("\n".join(lines)) from error
+    strange = [
+        f"{path.name} line {_line_of(tree, [*place])}, {'.'.join(map(str, place))}: {told}"
+        for place, told in strange_codes(settings)
+    ]
+    if strange:
+        raise WrongUse("\n".join(strange))
+    return settings
 
 
 def _explain(name: str, tree: yaml.Node | None, problem: Any) -> str:

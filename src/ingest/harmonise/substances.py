@@ -1,6 +1,6 @@
 """The registry of substances: one code per drug, its class, its canonical unit, what is known of strength.
 
-The data stand in substances.json. A name the registry does not know keeps its row: it becomes a code of its
+The data stand in _core/substances.json. A name the registry does not know keeps its row: it becomes a code of its
 own, made of its letters, of class `unknown`, and is flagged. A study may add substances, and what it knows of
 those that are here (`substances:` of study.yaml): wherever `own` is asked for, it means these.
 """
@@ -155,4 +155,4 @@ def _substance(entry: dict[str, Any]) -> Substance:
 
 
 def _text() -> str:
-    return resources.files("ingest.harmonise").joinpath("substances.json").read_text(encoding="utf-8")
+    return resources.files("ingest._core").joinpath("substances.json").read_text(encoding="utf-8")
