@@ -44,6 +44,7 @@ def uses_table(rows: Iterable[Row]) -> pa.Table:
                 "instrument": "canonical",
                 "exported_at": datetime(2030, 1, 1, tzinfo=UTC),
                 "content_hash": f"h{number:04d}",
+                "has_record_id": False,
                 "source_file_id": "f" * 64,
                 "source_row": number + 1,
                 **row,

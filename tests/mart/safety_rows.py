@@ -13,6 +13,7 @@ from ingest._core.acknowledgements import Acknowledgement
 from ingest._core.contract import arrow_schema
 from ingest._core.settings import Settings
 from ingest.mart.person import PersonSettings
+from ingest.mart.record_versions import current_records
 from ingest.mart.safety import safety_signals
 from mart.exposure_rows import WHO, Row, uses_table
 
@@ -72,9 +73,10 @@ def found(
 ) -> list[Row]:
     """Rows of safety_signal of one participant in UTC (or `zone_name`); `safety` as in study.yaml."""
     said = {"study": "s", "history": history} | ({} if safety is None else {"safety": safety})
+    reports = uses_table({"source_file_id": file_id("a"), **row} for row in uses)
     table = safety_signals(
-        {"substance_use": uses_table({"source_file_id": file_id("a"), **row} for row in uses),
-         "scale_response": answers_table(answers)},
+        {"substance_use": reports, "scale_response": answers_table(answers)},
+        current_records("use_version", reports),
         source_files(),
         {WHO: PersonSettings(WHO, **{"zone_name": "UTC", **person})},
         Settings.model_validate(said),

@@ -96,6 +96,7 @@ class Content:
                     "instrument": "canonical",
                     "exported_at": EXPORTED[age],
                     "content_hash": digest("use", age, str(n)),
+                    "has_record_id": True,
                     "source_row": n + 1,
                 }
             )

@@ -206,6 +206,7 @@ def _columns(
     untimed = ~times.timed
     return {
         **{name: whole(uses[name]) for name in _AS_REPORTED},
+        "has_record_id": whole(uses["record_id"]).is_valid(),
         "substance": spread([each.code for each in substances], which),
         "substance_class": spread([each.substance_class for each in substances], which),
         "unit": spread([each.unit for each in substances], which),

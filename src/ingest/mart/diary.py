@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingest._core.clock import MINUTE, Micros, zone
+from ingest._core.clock import MINUTE, Micros, day_number, zone
 from ingest._core.contract import to_contract
 from ingest.mart._log import Codes, Mask, numbers
 from ingest.mart.person import PersonSettings
@@ -50,6 +50,22 @@ class _Nights:
             here = codes == code
             utc[here] = zone(people[participant_id].zone_name).to_utc(local[here])[0]
         return np.where(column.is_valid().to_numpy(), utc, np.nan)
+
+
+def in_study(diaries: pa.Table, people: Mapping[str, PersonSettings], from_enrolment: bool) -> pa.Table:
+    """The rows of sleep_diary whose night lies before the participant's withdrawal and, with `from_enrolment`, not
+    before enrolment.
+    """
+    kept = np.zeros(len(diaries), dtype=bool)
+    day = numbers(diaries["night_date"])
+    for person in people.values():
+        own = pc.equal(diaries["participant_id"], person.participant_id).to_numpy(zero_copy_only=False).astype(bool)
+        if from_enrolment and person.enrolled_on is not None:
+            own &= day >= day_number(person.enrolled_on)
+        if person.withdrew_on is not None:
+            own &= day < day_number(person.withdrew_on)
+        kept |= own
+    return diaries.filter(pa.array(kept))
 
 
 def night_diary(diaries: pa.Table, people: Mapping[str, PersonSettings]) -> pa.Table:

@@ -48,6 +48,16 @@ class Key:
     bands: DoseBands | None
 
 
+def with_diary_nights(nights: pa.Table, diary_nights: pa.Table) -> pa.Table:
+    """The columns of schema night that exposures need, with a row for each night that only the diary knows: its
+    instants are NULL, so that the usual onset is its only anchor.
+    """
+    nights = nights.select(_NIGHT)
+    key = [each.select(["participant_id", "night_date"]) for each in (nights, diary_nights)]
+    only = key[1].join(key[0], ["participant_id", "night_date"], join_type="left anti")
+    return pa.concat_tables([nights, only], promote_options="default")
+
+
 def night_exposure(
     nights: pa.Table,
     uses: pa.Table,

@@ -13,8 +13,9 @@ from ingest._core.acknowledgements import Acknowledged
 from ingest._core.contract import to_contract
 from ingest._core.settings import Settings
 from ingest.mart.coverage import coverage
-from ingest.mart.diary import night_diary
-from ingest.mart.exposure import Registry, night_exposure
+from ingest.mart.day_answers import with_day_answers
+from ingest.mart.diary import in_study, night_diary
+from ingest.mart.exposure import Registry, night_exposure, with_diary_nights
 from ingest.mart.insomnia import insomnia_night, insomnia_week
 from ingest.mart.night import nights
 from ingest.mart.person import PersonSettings
@@ -54,27 +55,30 @@ def build(
     current = with_left_out(current, lake["sleep_session"])
     night, night_source = nights(current, stages, people, settings)
     night_source = _with_superseded(night_source, lake["sleep_session"], versions, people)
-    diaries = current_records("diary_version", lake["sleep_diary"])
-    uses = current_records("use_version", lake["substance_use"])
+    diaries = in_study(current_records("diary_version", lake["sleep_diary"]), people, settings.history == "drop")
     of_diary = night_diary(diaries, people)
     insomnia = insomnia_night(night, of_diary, settings.insomnia)
+    use_versions, uses = with_day_answers(
+        record_versions("use_version", lake["substance_use"]), current_records("use_version", lake["substance_use"]),
+        lake["substance_use"], people, settings.exposure,
+    )  # fmt: skip
     in_phase = phases(uses, people, settings, registry)
     return {
         "session_version": versions,
         "diary_version": record_versions("diary_version", lake["sleep_diary"]),
         "response_version": record_versions("response_version", lake["scale_response"]),
         "night_diary": of_diary,
-        "use_version": with_same_dose(
-            record_versions("use_version", lake["substance_use"]), uses, source_files, people, settings.exposure
-        ),
-        "safety_signal": safety_signals(lake, source_files, people, settings, acknowledged or {}),
+        "use_version": with_same_dose(use_versions, uses, source_files, people, settings.exposure),
+        "safety_signal": safety_signals(lake, uses, source_files, people, settings, acknowledged or {}),
         "night": night,
         "night_source": night_source,
         "trend": trend(night, night_source, current, stages, people, settings.trend),
         "insomnia_night": insomnia,
         "insomnia_week": insomnia_week(insomnia, people, settings.insomnia, last_seen),
         "phase": phase_rows(in_phase, people),
-        "night_exposure": night_exposure(night, uses, people, settings.exposure, registry, diaries),
+        "night_exposure": night_exposure(
+            with_diary_nights(night, of_diary), uses, people, settings.exposure, registry, diaries
+        ),
         "coverage": coverage(
             night, night_source, uses, _as_made(source_files, exported_at or {}), people, settings.exposure,
             last_seen, log_sources, diaries, in_phase,

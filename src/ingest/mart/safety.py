@@ -88,6 +88,7 @@ class Uses:
 
 def safety_signals(
     lake: Mapping[str, pa.Table],
+    uses: pa.Table,
     source_files: pa.Table,
     people: Mapping[str, PersonSettings],
     settings: Settings,
@@ -95,13 +96,13 @@ def safety_signals(
 ) -> pa.Table:
     """Rows of schema safety_signal, sorted by its key; none where the study says `safety: none`.
 
-    `lake` holds substance_use and scale_response with all versions; those that count are looked at, from enrolment
-    on where the study drops history, and before a withdrawal. Findings of one rule at one instant are one row. An
+    `lake` holds substance_use and scale_response with all versions, `uses` those reports of use that count, with
+    what day_answers says in their flags; they are looked at from enrolment on where the study drops history, and
+    before a withdrawal. Findings of one rule at one instant are one row. An
     acknowledgement closes the signal of its participant, rule and instant as long as it is about nothing else.
     """
     if settings.safety is None:
         return arrow_schema("safety_signal").empty_table()
-    uses = current_records("use_version", lake["substance_use"])
     uses_seen = _first_arrivals(uses, lake["substance_use"], "use_id", source_files)
     answers = current_records("response_version", lake["scale_response"])
     answers_seen = _first_arrivals(answers, lake["scale_response"], "response_id", source_files)
