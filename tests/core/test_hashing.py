@@ -26,7 +26,11 @@ def fmix64(k: int) -> int:
 
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=20), st.integers(1, 32))
 def test_digits_are_those_of_md5(texts: list[str], digits: int) -> None:
-    assert md5_digits(pa.array(texts), digits).to_pylist() == [md5(t.encode()).hexdigest()[:digits] for t in texts]
+    wanted = [md5(text.encode()).hexdigest()[:digits] for text in texts]
+    assert md5_digits(pa.array(texts), digits=digits).to_pylist() == wanted
+    starts, ends = [text[:3] for text in texts], [text[3:] for text in texts]
+    in_parts = (pa.array(starts).dictionary_encode(), pa.array(ends))
+    assert md5_digits(*in_parts, digits=digits).to_pylist() == wanted
 
 
 @given(st.lists(st.tuples(INT64, INT64, INT64), min_size=1, max_size=20))
@@ -40,6 +44,14 @@ def test_rows_are_mixed_column_by_column(rows: list[tuple[int, int, int]]) -> No
         wanted.append(number)
     assert found.tolist() == wanted
     assert hex_digits(found).to_pylist() == [f"{number:016x}" for number in wanted]
+
+
+def test_a_row_is_the_same_among_many() -> None:
+    many = np.arange(40_000, dtype=np.int64)
+    assert (
+        mixed([many, -many])[[0, 20_000, 39_999]].tolist()
+        == mixed([many[[0, 20_000, 39_999]], -many[[0, 20_000, 39_999]]]).tolist()
+    )
 
 
 def test_a_column_not_known_in_a_row_leaves_the_row_as_it_is() -> None:

@@ -37,7 +37,8 @@ def test_the_floor_is_once_itself(output: str) -> None:
     assert (ratio, whole_ratio) == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("name", ["floor: pandas.read_csv alone", "ours: decode + harmonise + lake"])
+@pytest.mark.parametrize("name", ["floor: pandas.read_csv alone", "Arrow's reader + one Parquet",
+                                  "the same + a SHA-256 a row", "ours: decode + harmonise + lake"])  # fmt: skip
 def test_each_line_has_cpu_pace_and_memory(output: str, name: str) -> None:
     cpu, whole, pace, _ratio, _whole_ratio, peak = _row(output, name)
     assert 0 <= cpu < whole

@@ -64,7 +64,6 @@ class Sheet:
     text: bytes
     delimiter: str
     known_lines: list[int] | None = field(default=None, repr=False)
-    _whole: dict[int, pa.Array] = field(default_factory=dict, repr=False)
 
     @property
     def read(self) -> int:
@@ -74,9 +73,12 @@ class Sheet:
     def column(self, name: str) -> pa.Array:
         """The cells of the first column called `name`, as they stand."""
         place = self.header.index(name.strip())
-        if place not in self._whole:
-            self._whole[place] = self.cells.column(place).combine_chunks()
-        return self._whole[place]
+        column = self.cells.column(place)
+        if column.num_chunks != 1:
+            # Put in the place of its parts, so that a long column is not held twice.
+            column = pa.chunked_array([column.combine_chunks()])
+            self.cells = self.cells.set_column(place, str(place), column)
+        return column.chunk(0)
 
     def line_of(self, row: int) -> int:
         """Number of the line, from 1, at which data row `row` begins."""

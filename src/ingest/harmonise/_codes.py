@@ -40,11 +40,12 @@ def words_of(column: pa.ChunkedArray | pa.Array) -> Words:
     return Words([*values, None], codes)
 
 
-def spread(values: Sequence[str | None], codes: NDArray[np.integer[Any]]) -> pa.DictionaryArray:
-    """The value of each row, as a dictionary of the different values there are."""
-    places = {value: i for i, value in enumerate(dict.fromkeys(value for value in values if value is not None))}
+def spread(values: Sequence[str | None], codes: pa.Array | NDArray[np.integer[Any]]) -> pa.DictionaryArray:
+    """The value of each row, as a dictionary of the different values there are, in their order."""
+    ordered = sorted({value for value in values if value is not None})
+    places = {value: place for place, value in enumerate(ordered)}
     at = pa.array([None if value is None else places[value] for value in values], pa.int32())
-    return pa.DictionaryArray.from_arrays(at.take(pa.array(codes)), pa.array(list(places), pa.string()))
+    return pa.DictionaryArray.from_arrays(at.take(pa.array(codes)), pa.array(ordered, pa.string()))
 
 
 def combinations(*parts: tuple[NDArray[np.integer[Any]], int]) -> tuple[Codes, Codes]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ingest._core.contract import to_contract
 from ingest.decode.model import ExportFacts
-from ingest.harmonise._codes import Codes, whole, words_of
+from ingest.harmonise._codes import Codes, spread, whole, words_of
 from ingest.harmonise.person import Person
 
 
@@ -73,22 +73,18 @@ def _constant(text: str, size: int) -> pa.DictionaryArray:
 
 
 def _in_order(column: pa.Array) -> pa.Array:
-    """A dictionary's words in the order of the alphabet, each once; other columns as they are."""
+    """A dictionary's words in the order of the alphabet, so that it does not tell of other rows; others as it is."""
     if not pa.types.is_dictionary(column.type):
         return column
     words = column.dictionary.to_pylist()
-    ordered = sorted(set(words))
-    places = {word: place for place, word in enumerate(ordered)}
-    at = pa.array([places[word] for word in words], pa.int32())
-    return pa.DictionaryArray.from_arrays(at.take(column.indices), pa.array(ordered, pa.string()))
+    return column if words == sorted(set(words)) else spread(words, column.indices)
 
 
 def _own_words(column: pa.Array) -> pa.Array:
     """The column with those words of its dictionary alone that its rows have: the others may be somebody else's."""
     if not pa.types.is_dictionary(column.type):
         return column
-    codes = column.indices.drop_null().to_numpy()
-    there = np.bincount(codes, minlength=len(column.dictionary)) > 0
+    there = np.bincount(column.indices.drop_null().to_numpy(), minlength=len(column.dictionary)) > 0
     if there.all():
         return column
     places = pa.array((np.cumsum(there) - 1).astype(np.int32))

@@ -7,9 +7,8 @@ from hashlib import sha256
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from ingest._core.hashing import hex_digits, md5_digits, mixed
+from ingest._core.hashing import all_different, hex_digits, md5_digits, mixed
 from ingest.harmonise._codes import Codes, Words, combinations, whole, words_of
 from ingest.harmonise._use_times import Bools
 
@@ -65,15 +64,18 @@ def use_ids(uses: pa.Table, owners: Words, source: str, substances: Words) -> pa
                 source,
                 instruments.values[instruments.codes[at]] or "",
                 "id" if has_own[at] else "time",
+                "",
             ]
         )
         for at in examples.tolist()
     ]
-    keys = _join(pa.array(beginnings, pa.string()).take(pa.array(which)), record)
-    ids = md5_digits(keys, _DIGITS)
+    keys = pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), pa.array(beginnings, pa.string())), record
+    ids = md5_digits(*keys, digits=_DIGITS)
     again, ordinal = _repeats(ids)
     if len(again):
-        numbered = md5_digits(_join(keys.take(pa.array(again)), pa.array(ordinal).cast(pa.string())), _DIGITS)
+        rows = pa.array(again)
+        numbers = _join("", pa.array(ordinal).cast(pa.string()))
+        numbered = md5_digits(*(part.take(rows) for part in keys), numbers, digits=_DIGITS)
         mask = np.zeros(len(ids), dtype=np.bool_)
         mask[again] = True
         ids = pc.replace_with_mask(ids, mask, numbered)
@@ -86,13 +88,14 @@ def content_hashes(uses: pa.Table, substances: Words) -> pa.Array:
     examples, which = combinations(*((column.codes, len(column.values)) for column in columns))
     said = [SEPARATOR.join(column.values[column.codes[at]] or "" for column in columns) for at in examples.tolist()]
     digests = np.frombuffer(b"".join(sha256(text.encode()).digest()[:8] for text in said), dtype="<i8")
-    numbers = [_bits(whole(uses[name])) for name in _NUMBERS]
-    stated = np.zeros(len(uses), dtype=np.int64)
-    for bit, (_, known) in enumerate(numbers):
-        stated |= known.astype(np.int64) << bit
-    every = np.ones(len(uses), dtype=np.bool_)
-    words, known_in = zip((digests[which], every), (stated, every), *numbers, strict=True)
-    return hex_digits(mixed(words, known_in))
+    words, known, stated = [digests[which]], [np.ones(len(uses), dtype=np.bool_)], np.zeros(len(uses), dtype=np.int64)
+    for bit, column in enumerate(whole(uses[name]) for name in _NUMBERS):
+        if column.null_count < len(column):
+            values, there = _bits(column)
+            words.append(values)
+            known.append(there)
+            stated |= there.astype(np.int64) << bit
+    return hex_digits(mixed([*words, stated], [*known, known[0]]))
 
 
 def _bits(column: pa.Array) -> tuple[Codes, Bools]:
@@ -111,10 +114,7 @@ def _bits(column: pa.Array) -> tuple[Codes, Bools]:
 
 def _repeats(ids: pa.Array) -> tuple[Codes, Codes]:
     """The reports whose id an earlier one has too, and how many have it before them."""
-    text: NDArray[np.uint8] = np.frombuffer(ids.buffers()[1 + 1], dtype=np.uint8)[: len(ids) * _DIGITS]
-    starts = np.ascontiguousarray(text.reshape(-1, _DIGITS)[:, :16]).view(np.int64)
-    in_order = np.sort(mixed([starts[:, 0], starts[:, 1]]))
-    if not (in_order[1:] == in_order[:-1]).any():
+    if all_different(ids):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     codes = ids.dictionary_encode().indices.to_numpy()
     order = np.argsort(codes, kind="stable")

@@ -67,6 +67,9 @@ def place(uses: pa.Table, who: Codes, people: Sequence[Person]) -> Times:
     for rows, zone in _by_zone(who, people):
         read, _, kind = zone.to_utc(wall[rows])
         known = instants.known[rows]
+        if not known.any():
+            utc[rows], special[rows] = read, np.where(clocks.known[rows], kind, 0)
+            continue
         utc[rows] = np.where(known, instants.values[rows], read)
         shown = np.where(stated[rows], utc[rows] + offset_us[rows], zone.to_local(utc[rows]))
         local[rows] = np.where(known, shown, wall[rows])
@@ -93,6 +96,8 @@ def recall_lag(uses: pa.Table, times: Times) -> tuple[pa.Array, Bools]:
     """Days from use to report, whole ones for a day-level use; NULL, and True in the mask, if negative."""
     given = whole(uses["recall_lag_days"])
     reported = Column.of(uses["reported_clock"], pa.int64())
+    if given.null_count == len(given) and not reported.known.any():
+        return given, np.zeros(len(given), dtype=np.bool_)
     by_clock = (reported.values - times.local) / DAY
     by_day = np.floor_divide(reported.values, DAY) - times.date
     lag = np.where(times.timed, by_clock, by_day)

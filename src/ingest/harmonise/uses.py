@@ -126,8 +126,8 @@ def harmonise_uses(
 
 def _order(local: Codes, who: Codes, kept: Bools) -> Codes | None:
     """The kept uses by person, then by local time; None where that is all of them as they stand."""
-    same = who[1:] == who[:-1]
-    if kept.all() and ((who[1:] > who[:-1]) | (same & (local[1:] >= local[:-1]))).all():
+    earlier = np.flatnonzero(local[1:] < local[:-1])
+    if kept.all() and (who[1:] >= who[:-1]).all() and (who[earlier + 1] > who[earlier]).all():
         return None
     order = np.lexsort((local, who))
     return order[kept[order]]

@@ -98,7 +98,7 @@ def commit_names(of: Iterable[Manifest | Commit]) -> list[str]:
 
 def manifest_path(lake: Path, participant_id: str, source_file_id: str) -> Path:
     """Where an export's manifest stands."""
-    return inside(_manifest_folder(lake, participant_id), f"{source_file_id}.json")
+    return inside(lake, MANIFESTS, _manifest_name(participant_id), f"{source_file_id}.json")
 
 
 def parquet_path(lake: Path, table: str, participant_id: str, of: Manifest) -> Path:
@@ -225,7 +225,7 @@ def _read(path: str, decoder: msgspec.json.Decoder[_Read]) -> _Read:
 
 def _manifest_files(lake: Path, participant_id: str) -> list[str]:
     """Paths as text: pathlib would cost more than reading what stands there."""
-    return json_files(_manifest_folder(lake, participant_id))
+    return json_files(inside(lake, MANIFESTS, _manifest_name(participant_id)))
 
 
 def json_files(folder: Path) -> list[str]:
@@ -237,9 +237,8 @@ def json_files(folder: Path) -> list[str]:
     return [f"{folder}/{name}" for name in sorted(names) if name.endswith(".json") and not name.startswith(".")]
 
 
-def _manifest_folder(lake: Path, participant_id: str) -> Path:
-    name = participant_id if participant_id.startswith("_") else f"participant_id={participant_id}"
-    return inside(lake, MANIFESTS, name)
+def _manifest_name(participant_id: str) -> str:
+    return participant_id if participant_id.startswith("_") else f"participant_id={participant_id}"
 
 
 def write_part(lake: Path, table: str, participant_id: str, rows: pa.Table) -> None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ingest._core.hashing import all_different
 from ingest.decode.log._long_times import read_times
-from ingest.decode.log._long_words import read_cells, same_word
+from ingest.decode.log._long_words import read_cells, read_ids, same_word
 from ingest.decode.log._reader import Reader, use_table
 from ingest.decode.log._rows import SEPARATOR, blank_rows, repeated_rows, superseded_rows, told
 from ingest.decode.log._words import (
@@ -30,7 +30,6 @@ from ingest.decode.log._words import (
     read_unit,
     read_word,
     read_words,
-    texts,
 )
 
 RECALL_METHODS = ("event", "end_of_day", "tlfb", "clinician")
@@ -50,7 +49,7 @@ def read_long(reader: Reader) -> pa.Table:
         columns[name] = _strength(reader, name)
     refs, ids = reader.cells(mapping.participant), reader.cells(mapping.record_id)
     columns["participant_ref"] = None if refs is None else read_cells(refs, lambda cell: cell or None)[0]
-    columns["record_id"] = None if ids is None else texts(ids)
+    columns["record_id"] = None if ids is None else read_ids(ids)
     columns["flags"] = flag_column(reader.n, reader.flags)
     columns["instrument"] = same_word(mapping.name, reader.n)
     columns["source_row"] = pa.array(reader.sheet.rows)

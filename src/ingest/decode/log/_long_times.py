@@ -7,7 +7,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest._core.clock import DAY, HOUR
-from ingest.decode.log._clocks import BARE_DATE, CLOCK, Clocks, read_when
+from ingest.decode.log._clocks import BARE_DATE, CLOCK, Clocks
+from ingest.decode.log._long_clocks import read_long_when
 from ingest.decode.log._reader import (
     DAYS_BACK,
     Reader,
@@ -30,7 +31,7 @@ def read_times(reader: Reader) -> dict[str, pa.Array | None]:
     when = reader.mapping.taken_at
     assert when is not None
     column = reader.sheet.column(when.column)
-    clocks = read_when(column, when)
+    clocks = read_long_when(column, when)
     reader.check_dates(column, clocks, when)
     precision = _precision(reader, clocks)
     timed = precision <= _HOUR

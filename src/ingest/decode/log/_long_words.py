@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ingest.decode.log._words import DROPPED, Bools
+from ingest.decode.log._words import DROPPED, Bools, texts
 
 
 def read_cells(column: pa.Array, read: Callable[[str], str | None]) -> tuple[pa.DictionaryArray, Bools]:
@@ -19,8 +20,17 @@ def read_cells(column: pa.Array, read: Callable[[str], str | None]) -> tuple[pa.
     return _spread(kept, cells.indices), dropped[cells.indices.to_numpy()]
 
 
+def read_ids(column: pa.Array) -> pa.Array:
+    """Cells without outer blanks, NULL where nothing is left; words of which each row has its own."""
+    data = np.frombuffer(column.buffers()[2] or b"", dtype=np.uint8)
+    # Only what lies outside the visible ASCII characters can be a blank, and looking is cheaper than trimming.
+    if ((data > 32) & (data < 127)).all() and pc.min(pc.binary_length(column)).as_py() != 0:
+        return column
+    return texts(column)
+
+
 def _spread(words: Sequence[str | None], indices: pa.Array) -> pa.DictionaryArray:
-    places = {word: i for i, word in enumerate(dict.fromkeys(word for word in words if word is not None))}
+    places = {word: i for i, word in enumerate(sorted({word for word in words if word is not None}))}
     at = pa.array([None if word is None else places[word] for word in words], pa.int32())
     return pa.DictionaryArray.from_arrays(at.take(indices), pa.array(list(places), pa.string()))
 
