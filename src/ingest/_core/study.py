@@ -9,7 +9,7 @@ from ingest._core.clock import travelled
 from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import inside
 from ingest._core.roster import Roster, RosterEntry, load_roster
-from ingest._core.settings import POSTGRESQL_URL, Settings, load_settings
+from ingest._core.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Study:
     def warehouse_url(self) -> str | None:
         """The published PostgreSQL database, password and all; None where the warehouse is a file."""
         said = self.settings.warehouse
-        return said if POSTGRESQL_URL.fullmatch(said) else None
+        return said if "://" in said else None
 
     def zone_of(self, entry: RosterEntry) -> tuple[str, str]:
         """The participant's zone, with periods of travel as clock.zone takes them, and how it is known: `roster`

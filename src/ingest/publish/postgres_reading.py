@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest._core.errors import IngestError, WrongUse
+from ingest._core.errors import IngestError, Transient, WrongUse
 from ingest.publish.migrate import VERSION_TABLE
 from ingest.publish.postgres import ERRORS, Connection, clear_errors, connected, rows, run, told
 from ingest.publish.reading import NO_WAREHOUSE, batches
@@ -49,6 +49,7 @@ class PostgresReader:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._open: list[Any] = []
 
     def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in self.table(sql, **values).to_pylist()]
@@ -70,6 +71,7 @@ class PostgresReader:
             found = cursor.fetch_record_batch()
         except ERRORS as error:
             raise _failure(error) from None
+        self._open.append(cursor)  # which closes its stream where it is forgotten
         return found.schema, batches(found, _failure)
 
 
@@ -98,6 +100,9 @@ def _failure(error: Any) -> IngestError:
     if "multiple commands" in said:
         return WrongUse("one statement at a time, please")
     found = re.search(r"ERROR:\s+([^\n]*)", said)
-    if found and state is not None and state[:2] in ("22", "42", "0A", "21", "2F", "38", "39", "54", "P0"):
+    # What comes after the first rows says no SQLSTATE.
+    if found and (state or "42")[:2] in ("22", "42", "0A", "21", "2F", "38", "39", "54", "P0"):
         return WrongUse(found.group(1).strip())
-    return told(error, _NAME)
+    if isinstance(error, ERRORS):
+        return told(error, _NAME)
+    return Transient("the session with PostgreSQL broke off; ask again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ingest._core import contract
 from ingest._core.contract import PUBLISH
@@ -64,9 +64,21 @@ def without_comments(columns: Iterable[tuple[str, str, str, bool, str, str]]) ->
     return [column[:4] for column in columns]
 
 
-def columns(table: str, prefix: str = "") -> str:
+def columns(table: str) -> str:
     """The table's columns for SQL, quoted."""
-    return ", ".join(prefix + quoted(field["name"]) for field in contract.fields(table, PUBLISH))
+    return ", ".join(quoted(field["name"]) for field in contract.fields(table, PUBLISH))
+
+
+def cells(table: str, prefix: Mapping[str, str] | None = None) -> str:
+    """The table's columns as they are selected, each after its prefix if it has one.
+
+    A DuckDB file does not keep the sign of zero, and may give it to other zeros of the column: here zero has none.
+    """
+    found = []
+    for field in contract.fields(table, PUBLISH):
+        name = (prefix or {}).get(field["name"], "") + quoted(field["name"])
+        found.append(f"{name} + 0::DOUBLE AS {quoted(field['name'])}" if field["type"] == "number" else name)
+    return ", ".join(found)
 
 
 def quoted(name: str) -> str:

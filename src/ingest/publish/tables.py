@@ -20,7 +20,7 @@ from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, cohort_path
 from ingest.lake.store import Manifest, parquet_path
 from ingest.mart.rebuild import MartState, source_file_rows
-from ingest.publish.shape import STAGES, clustered_key, columns, quoted
+from ingest.publish.shape import STAGES, cells, clustered_key, quoted
 
 _VERSIONS = {
     "sleep_session": ("session_version", "session_id"),
@@ -60,7 +60,7 @@ def select(
 def select_cohort(study: Study, table: str) -> tuple[str, list[list[str]]]:
     """The same of a table over all participants."""
     path = [str(cohort_path(study.lake, table))]
-    sql = f"SELECT {columns(table)} FROM read_parquet(?::VARCHAR[]) ORDER BY {_order(table)}"  # noqa: S608 - names of schemas/
+    sql = f"SELECT {cells(table)} FROM read_parquet(?::VARCHAR[]) ORDER BY {_order(table)}"  # noqa: S608 - names of schemas/
     return sql, [path]
 
 
@@ -120,7 +120,7 @@ def _publication_row(state: MartState, now: datetime) -> dict[str, Any]:
 def _select_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> tuple[str, list[list[str]]]:
     # Registered until the next one takes its name.
     connection.register("incoming", contract.to_contract(table, rows, PUBLISH))
-    return f"SELECT {columns(table)} FROM incoming ORDER BY {_order(table)}", []  # noqa: S608 - names of schemas/
+    return f"SELECT {cells(table)} FROM incoming ORDER BY {_order(table)}", []  # noqa: S608 - names of schemas/
 
 
 def _select_files(lake: Path, table: str, people: Sequence[Person]) -> tuple[str, list[list[str]]] | None:
@@ -134,10 +134,10 @@ def _select_files(lake: Path, table: str, people: Sequence[Person]) -> tuple[str
         join += " AND v.is_current" if table == STAGES else ""
     if not all(sources):
         return None
-    names = ", ".join(
-        ("v." if "addedBy" in field else "r.") + quoted(field["name"]) for field in contract.fields(table, PUBLISH)
-    )
-    return f"SELECT {names} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
+    of = {
+        field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)
+    }
+    return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
 
 
 def _files(lake: Path, table: str, people: Sequence[Person]) -> list[str]:
