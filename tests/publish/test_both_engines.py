@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import random
+import re
 import struct
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,7 @@ from ingest.report.explain import explain
 from ingest.report.verify import verify
 from publish.small_lake import NOW, Content, people, put, put_state, study_at
 from publish.test_postgres import on
+from studies import PROJECT
 
 
 def content(study):
@@ -143,7 +145,9 @@ def test_random_marts_are_the_same_on_both(tmp_path, postgres, seed):
     here = content(study)
     there = content(other)
     for table in published_tables():
-        odd = [(a, b) for x, y in zip(here[table], there[table], strict=True) for a, b in zip(x, y, strict=True) if a != b]
+        odd = [
+            (a, b) for x, y in zip(here[table], there[table], strict=True) for a, b in zip(x, y, strict=True) if a != b
+        ]
         assert odd == [], table
     assert all(len(here[table]) > 20 for table in marts)
     for format in ("csv", "json", "parquet"):
@@ -208,3 +212,13 @@ def test_a_query_that_writes_is_refused(tmp_path, postgres):
     assert asked(study, "SELECT TIMESTAMPTZ '2026-03-01 23:30+02' AS t", "csv") == b"t\n2026-03-01T21:30:00Z\n"
     assert asked(study, "EXPLAIN SELECT 1", "csv").startswith(b"QUERY PLAN\n")
     assert replace(study).warehouse_url == postgres
+
+
+def test_the_page_asks_both_alike(tmp_path, postgres):
+    page = (PROJECT / "docs" / "warehouse.md").read_text()
+    (sql,) = re.findall(r'^ingest query "(.*)"$', page, re.MULTILINE)
+    study = study_at(tmp_path / "study")
+    put(study, Content("pa"), Content("pb", nights=2))
+    for target in (study, on(study, postgres)):
+        publish(target, people(Content("pa"), Content("pb", nights=2)), NOW)
+        assert asked(target, sql, "csv") == b"participant_id,nights\npa,3\npb,2\n"

@@ -134,9 +134,7 @@ def _select_files(lake: Path, table: str, people: Sequence[Person]) -> tuple[str
         join += " AND v.is_current" if table == STAGES else ""
     if not all(sources):
         return None
-    of = {
-        field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)
-    }
+    of = {field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)}
     return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
 
 
