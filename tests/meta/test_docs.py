@@ -154,7 +154,7 @@ def shown_output(command: str) -> list[str]:
 def recipe(target: str) -> str:
     """The make target's last line, with BIN filled in."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    found = re.search(rf"^{target}: setup\n(?:\t.*\n)*?\t@?(.*)\n(?!\t)", text, re.MULTILINE)
+    found = re.search(rf"^{target}: setup[ a-z]*\n(?:\t.*\n)*?\t@?(.*)\n(?!\t)", text, re.MULTILINE)
     assert found
     return found[1].replace("$(BIN)", ".venv/bin")
 
