@@ -32,6 +32,7 @@ from ingest.publish.duckdb_files import (
 )
 from ingest.publish.shape import DUCKDB, Shape, columns, quoted, shape, without_comments
 from ingest.publish.stale import Held, Plan
+from ingest.publish.views import Ask, make_views, views_stand
 
 _MARK = "publication"
 
@@ -72,9 +73,10 @@ class DuckdbWarehouse:
                 connection.execute(f"USE {OLD}")
                 hashes = dict(connection.execute("SELECT participant_id, mart_hash FROM publication").fetchall())
                 rows = connection.execute("FROM participant").to_arrow_table().to_pylist()
+                stand = views_stand(self._study.settings, _asking(connection), connection.execute, DUCKDB)
         except duckdb.Error:
             return Held(unusable="it could not be read")
-        return Held(hashes, {row["participant_id"]: row for row in rows}, upgraded=since != migrate.head())
+        return Held(hashes, {row["participant_id"]: row for row in rows}, upgraded=since != migrate.head() or not stand)
 
     def _revision(self) -> str:
         """The revision of the file; empty where it is nobody's."""
@@ -127,6 +129,7 @@ class DuckdbWarehouse:
             elif has.unusable is None:
                 self._keep_others(todo)
             yield
+            make_views(self._study.settings, _asking(connection), connection.execute, DUCKDB)
             connection.execute("COMMIT")
             connection.execute("CHECKPOINT")
         _put(self._target)
@@ -202,6 +205,10 @@ def shape_of(connection: duckdb.DuckDBPyConnection, database: str) -> Shape:
         "WHERE c.database_name = ? AND NOT c.internal AND c.table_name <> ? ORDER BY 1, 2",
         [database, migrate.VERSION_TABLE],
     ).fetchall()
+
+
+def _asking(connection: duckdb.DuckDBPyConnection) -> Ask:
+    return lambda sql: connection.execute(sql).fetchall()
 
 
 def _relations(connection: duckdb.DuckDBPyConnection) -> list[str]:

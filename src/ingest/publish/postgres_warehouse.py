@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +20,7 @@ from ingest.publish.duckdb_files import session, sweep
 from ingest.publish.postgres import ERRORS, Connection, clear_errors, connected, rows, run, told
 from ingest.publish.shape import POSTGRESQL, STAGES, Shape, clustered_key, quoted, shape, without_comments
 from ingest.publish.stale import Held, Plan
+from ingest.publish.views import Ask, Run, drop_views, make_views, views_stand
 
 NAME = "the warehouse"
 LOCK_WAIT = "30s"
@@ -56,7 +58,8 @@ class PostgresWarehouse:
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT * FROM participant")
                 people = cursor.fetch_arrow_table().to_pylist()
-            yield Held(held, {row["participant_id"]: row for row in people}, upgraded=self._touched)
+            stand = views_stand(self._study.settings, *self._views())
+            yield Held(held, {row["participant_id"]: row for row in people}, upgraded=self._touched or not stand)
 
     def _lock(self) -> None:
         schema = rows(self._connection, "SELECT current_schema()")[0][0]
@@ -77,7 +80,9 @@ class PostgresWarehouse:
             raise migrate.not_ours(where)
         found = rows(self._connection, f"SELECT version_num::text FROM {migrate.VERSION_TABLE}")  # noqa: S608 - a constant
         since = migrate.check_revision([name for (name,) in found], where)
-        self._run_all(migrate.upgrade(POSTGRESQL, since) if since != migrate.head() else [])
+        if since != migrate.head():
+            drop_views(partial(run, self._connection))
+            self._run_all(migrate.upgrade(POSTGRESQL, since))
         now, wanted = shape_of(self._connection), shape(self._study.settings, POSTGRESQL)
         if without_comments(now) != without_comments(wanted):
             odd = sorted({column[:2] for column in set(without_comments(now)) ^ set(without_comments(wanted))})
@@ -107,6 +112,7 @@ class PostgresWarehouse:
         finally:
             sweep(spill)
         self._add_keys()
+        make_views(self._study.settings, *self._views())
         self._connection.commit()
         if has.unusable is not None or has.upgraded or todo.removed or len(todo.people) >= _MANY:
             self._tidy()
@@ -160,6 +166,9 @@ class PostgresWarehouse:
                     run(self._connection, key_statement(table))
                 except ERRORS as error:
                     raise _told_of(table, error) from None
+
+    def _views(self) -> tuple[Ask, Run, str]:
+        return partial(rows, self._connection), partial(run, self._connection), POSTGRESQL
 
     def _tidy(self) -> None:
         """Give dead rows' room free and tell the planner what is there; the publication stands in any case."""

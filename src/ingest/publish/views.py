@@ -34,7 +34,8 @@ _SAME = {
     # A view that was just made is not yet in the words of one that was read from a file: names stand in quotes.
     "duckdb": (
         "SELECT count(*) = 2 AND count(DISTINCT replace(replace(replace(sql, '\"', ''), 'TEMP VIEW', 'VIEW'), "
-        "'{probe}', '{view}')) = 1 FROM duckdb_views() WHERE view_name IN ('{view}', '{probe}')"
+        "'{probe}', '{view}')) = 1 FROM duckdb_views() WHERE view_name IN ('{view}', '{probe}') "
+        "AND database_name IN (current_database(), 'temp')"
     ),
 }
 _GAP = re.compile(r"\{(\w+)\}")
@@ -141,8 +142,12 @@ def make_views(settings: Settings, ask: Ask, run: Run, engine: str) -> None:
     for view in contract.tables(VIEW):
         made, *comments = statements(view, columns)
         if not _stands(view, columns, ask, run, engine):
-            run(f"DROP VIEW IF EXISTS {view}")
-            run(made)
+            if engine == "duckdb":
+                # DROP would look for it in every database that is attached.
+                run(made.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+            else:
+                run(f"DROP VIEW IF EXISTS {view}")
+                run(made)
         for comment in comments:
             run(comment)
 
