@@ -78,9 +78,6 @@ substances: []
 # Totals of questionnaires beside the nights after them (view night_wide): to how many days, by instrument.
 # scales: {{recall_days: {{ISI: 14}}}}
 
-# What `ingest release` hands out; without it participant, all marts but safety_signal, cohort tables and views.
-# release: {{tables: [night, night_exposure, association]}}
-
 # What the columns of your own logs mean. docs/logs.md has examples; the canonical long log needs no entry.
 logs: []
 """

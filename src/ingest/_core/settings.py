@@ -19,7 +19,7 @@ from ingest._core.log_mapping import LogMapping, ScaleColumns
 from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_codes import strange_codes
-from ingest._core.settings_handout import Release, Scales
+from ingest._core.settings_handout import Scales
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_phases import Phases
 
@@ -235,7 +235,6 @@ class Settings(Strict):
     journals: Journals = Journals()
     publish: Publish = Publish()
     scales: Scales = Scales()
-    release: Release = Release()
     substances: tuple[OwnSubstance, ...] = ()
     safety: Safety | None = Field(Safety(), description="`none`: no signals are looked for")
     logs: list[LogMapping] = Field(default=[])

@@ -19,6 +19,7 @@ from ingest._core.study import Study
 from ingest.decode.registry import decoders
 from ingest.harmonise.identity import entries_by_id, waiting_ids
 from ingest.harmonise.substances import class_and_unit
+from ingest.lake.cohort_store import drop_cohort_without
 from ingest.lake.store import (
     Commit,
     Manifest,
@@ -84,11 +85,13 @@ def stale(study: Study) -> list[str]:
     """participant_ids whose marts differ from what lake, roster, settings and definitions would give, sorted.
 
     `_study`, which holds what belongs to nobody, is one of them. Marts of people who left the roster are taken
-    away.
+    away, and with them the tables over all participants that hold rows of theirs.
     """
     inputs = _Inputs(study)
     held = mart_states(study.lake)
-    for participant_id in sorted(held.keys() - inputs.entries.keys() - waiting_ids(study) - {NOBODY}):
+    staying = {*inputs.entries, *waiting_ids(study), NOBODY}
+    drop_cohort_without(study.lake, staying)
+    for participant_id in sorted(held.keys() - staying):
         remove(_state_path(study.lake, participant_id))
     wanted = {*inputs.entries, *({NOBODY} & set(participants(study.lake)))}
     return [
