@@ -297,8 +297,8 @@ def backfill(
 
 @app.command("map")
 def map_log(
-    file: Annotated[Path, typer.Argument(help="A log as CSV that no mapping describes yet.")],
-    layout: Annotated[str | None, typer.Option(help="long, daily, wide, diary or scale; guessed without.")] = None,
+    file: Annotated[Path, typer.Argument(help="A log (CSV or XLSX) that no mapping describes yet.")],
+    layout: Annotated[str | None, typer.Option(help="long, daily, wide, calendar, diary or scale.")] = None,
 ) -> None:
     """Propose a mapping for a log, with the rows it would give."""
     from ingest.report.mapping import show

@@ -221,7 +221,7 @@ def test_the_layout_may_be_said(tmp_path: Path) -> None:
         (b"who,alcohol\nme,yes\n", None, "expected a column of dates"),
         (b"date,alcohol\n2026-03-01,yes\n", "diary", "expected columns of a sleep diary"),
         (b"date,alcohol\n2026-03-01,yes\n", "wide", "expected numbered columns of amounts"),
-        (b"date,alcohol\n2026-03-01,yes\n", "deep", "--layout is one of long, daily, wide, diary, scale"),
+        (b"date,alcohol\n2026-03-01,yes\n", "deep", "--layout is one of long, daily, wide, calendar, diary, scale"),
     ],
 )
 def test_what_is_no_log_is_refused_with_what_was_expected(

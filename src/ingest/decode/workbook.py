@@ -85,6 +85,17 @@ class Workbook:
         found = None if sheet is None else _header(sheet, mappings)
         return [] if found is None else found.cells
 
+    def shown(self) -> list[str]:
+        """Names of the sheets that are shown."""
+        return [sheet.title for sheet in self._book.worksheets if sheet.sheet_state == "visible"]
+
+    def beginning(self, title: str, most: int) -> list[list[str]]:
+        """The rows that are not blank among the first `most` of a sheet, as text, each as wide as the widest."""
+        sheet = next(each for each in self._book.worksheets if each.title == title)
+        rows = [row.cells for row in _rows(sheet, (), None, _MOST_COLUMNS, most)]
+        width = max((k + 1 for row in rows for k, cell in enumerate(row) if cell.strip()), default=0)
+        return [row[:width] for row in rows]
+
     def table(self, mappings: Sequence[LogMapping] = ()) -> Sheet:
         """The sheet as a table; blank rows are none. `known_lines` of it are the rows' numbers in the sheet."""
         sheet = _sheet_of(self._book, mappings)

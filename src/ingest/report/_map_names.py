@@ -11,6 +11,10 @@ import re
 MAIN_DATE = re.compile(r"\b(taken|took|when|used|use|intake|consumed|ingested|dose|dosed|occurred|eingenommen)\b")
 ANY_DATE = re.compile(r"\b(date|day|night|morning|datetime|time|datum|dato|tag|dag|zeit|tid|uhrzeit|tidspunkt)\b")
 REPORTED = re.compile(r"\b(timestamp|submitted|submit|reported|completed|complete|created|saved|filled|answered|updated|modified|entered|recorded|sent)\b")  # fmt: skip
+INTERVIEW = re.compile(r"\b(interview|interviewed|assessment|assessed|visit)\b")
+TLFB = re.compile(r"\b(tlfb|time ?line|follow ?back)\b|tlfb[^a-z]")
+DRINKS = re.compile(r"((number|no|n|how|many|of|standard|std|alcoholic) )*drinks?( (yesterday|today|us|uk|au))?")
+CODE_OF = re.compile(r"\b(drug|substance|medication|product|unit)$")
 NEVER = re.compile(r"\b(birth|birthday|dob|born|geburtsdatum|enrol|enroll|enrolled|consent)\b")
 NOTES = re.compile(
     r"\b(notes?|comments?|remarks?|free ?text|other details|bemerkung\w*|kommentar\w*|merknad\w*|describe|description)\b"

@@ -7,62 +7,36 @@ import csv
 import io
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from ingest._core.errors import WrongUse
+from ingest._core.errors import Refused, WrongUse
+from ingest._core.settings import Settings
+from ingest.decode.model import HEAD_BYTES, Head
+from ingest.decode.workbook import Workbook, is_workbook_name
+from ingest.report._map_dates import ISO, MOST_UNFIT, Dates, dates_of
 
 MOST_ROWS = 1_000
 _MOST_BYTES = 4 << 20
 _DELIMITERS = (",", ";", "\t", "|")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_ISO = re.compile(
-    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?", re.ASCII | re.IGNORECASE
-)
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?", re.ASCII)
 _NUMBER = {".": re.compile(r"-?(\d+\.?\d*|\.\d+)", re.ASCII), ",": re.compile(r"-?(\d+,?\d*|,\d+)", re.ASCII)}
-_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%y", "%d/%m/%y",
-          "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y",
-          "%d-%b-%y", "%Y%m%d")  # fmt: skip
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", "T%H:%M", "T%H:%M:%S")
-_FORMATS = tuple(date + time for date in _DATES for time in _TIMES)
-_LIKE_A_DATE = re.compile(r"(?=.*\d)(?=.*\d[^\d]+\d|\d{8}$)[\w/., :-]{6,32}", re.ASCII)
-_PROBED = 50
-_MOST_UNFIT = 0.1
+_BOX = re.compile(r"___\w+\Z")
 _LONG_WORD, _MOST_WORDS = 40, 4
 YES = frozenset({"yes", "y", "true", "ja", "j", "oui", "sí", "si", "1", "checked"})
 NO = frozenset({"no", "n", "false", "nein", "nei", "nej", "non", "0", "none", "unchecked"})
 
 
-@dataclass(frozen=True)
-class Dates:
-    """How a column writes its dates: `format` (None: ISO 8601), the `others` that fit as many of its cells, how many
-    cells it does not fit, whether some and whether all dates are without a clock, and whether day and month stand in
-    both orders.
-    """
-
-    format: str | None
-    others: tuple[str, ...] = ()
-    unfit: int = 0
-    some_bare: bool = False
-    all_bare: bool = False
-    mixed: bool = False
-
-    @property
-    def has_clock(self) -> bool:
-        """False where every date is bare."""
-        return not self.all_bare
-
-
 @dataclass
 class Column:
-    """A column's name and its cells, without outer blanks, empty ones left out."""
+    """A column's name and its cells, without outer blanks, empty ones left out; `label` is what a box stands for."""
 
     name: str
     cells: list[str]
     usable: bool = True
+    label: str = ""
     words: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,28 +71,56 @@ class Column:
         """True where the cells are 0 and 1."""
         return bool(self.cells) and {*self.different} <= {"0", "1"}
 
+    @property
+    def is_tick(self) -> bool:
+        """True for a box of a checkbox field of REDCap that holds what a box holds."""
+        return bool(_BOX.search(self.name)) and any(cell.casefold() in YES | NO for cell in self.different)
+
+    @property
+    def is_said(self) -> bool:
+        """True for a column of answers, in words or boxes."""
+        return self.is_answer or self.is_box or self.is_tick
+
     def is_number(self, decimal: str = "") -> bool:
         """True where nearly every cell is a number with this decimal mark, or with either."""
         marks = [_NUMBER[decimal]] if decimal else list(_NUMBER.values())
         fitting = max((sum(bool(mark.fullmatch(cell)) for cell in self.cells) for mark in marks), default=0)
-        return bool(self.cells) and fitting >= (1 - _MOST_UNFIT) * len(self.cells)
+        return bool(self.cells) and fitting >= (1 - MOST_UNFIT) * len(self.cells)
 
     @cached_property
     def dates(self) -> Dates | None:
         """How the column writes its dates; None where it holds none."""
-        return _dates(self.cells, self.different)
+        return dates_of(self.cells, self.different)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The beginning of a file: at most MOST_ROWS rows, those of another width left out."""
+    """The beginning of a file: `rows` are at most MOST_ROWS, those of another width left out.
+
+    `data` is what a preview reads: that beginning, or the whole of a workbook. `sheet` is named where it is not the
+    first that is shown.
+    """
 
     name: str
     encoding: str
     delimiter: str
-    columns: list[Column]
-    n_rows: int
-    text: str
+    header: list[str]
+    rows: list[list[str]] = field(repr=False)
+    data: bytes = field(repr=False)
+    n_read: int
+    is_workbook: bool = False
+    sheet: str | None = None
+    chosen: list[Column] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are to look at."""
+        return len(self.rows)
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """The columns: those `chosen`, else all."""
+        return self.chosen if self.chosen is not None else columns_of(self.header, self.rows)
 
     @cached_property
     def decimal(self) -> str:
@@ -127,39 +129,90 @@ class Sample:
         points = [
             column for column in self.columns if column.is_number(".") and any("." in c for c in column.different)
         ]
-        return "," if numbers and not points and self.delimiter != "," else "."
+        return "," if numbers and not points and (self.is_workbook or self.delimiter != ",") else "."
+
+
+def columns_of(header: list[str], rows: list[list[str]]) -> list[Column]:
+    """The columns of a table."""
+    columns = []
+    for place, name in enumerate(header):
+        cells = [cell for row in rows if (cell := row[place].strip())]
+        columns.append(Column(name, cells, bool(name) and header.count(name) == 1 and len(name) <= 200))
+    return columns
+
+
+def calendar_days(sample: Sample) -> list[Column]:
+    """The columns that are called by a day and hold amounts or answers; empty where they are not two or more."""
+    dated = [c for c in sample.columns if c.usable and c.name[:1].isascii() and dates_of([c.name], [c.name])]
+    named = Column("", [column.name for column in dated])
+    if len(dated) < 2 or named.dates is None or named.dates.unfit or not named.dates.all_bare:
+        return []
+    cells = [cell for column in dated for cell in column.cells]
+    fit = sum(cell.casefold() in YES | NO or Column("", [cell]).is_number() for cell in cells)
+    return dated if cells and 2 * fit > len(cells) else []
 
 
 def read_sample(path: Path) -> Sample:
-    """The beginning of the CSV file at `path`; raises WrongUse where it is none."""
+    """The beginning of the log (CSV or XLSX) at `path`; raises WrongUse where it is none."""
     if not path.is_file():
-        raise WrongUse(f"expected a CSV file, got {'a folder' if path.is_dir() else 'nothing'} at {path}")
+        raise WrongUse(f"expected a log (CSV or XLSX), got {'a folder' if path.is_dir() else 'nothing'} at {path}")
     with path.open("rb") as file:
         data = file.read(_MOST_BYTES + 1)
+    if is_workbook_name(Head(path.name, len(data), data[:HEAD_BYTES])):
+        return _of_workbook(path)
     text, encoding = _decoded(data[:_MOST_BYTES], whole=len(data) <= _MOST_BYTES)
     delimiter = max(_DELIMITERS, key=lambda mark: _fitness(text, mark))
     rows = _records(text, delimiter, MOST_ROWS + 1)
-    header = [name.strip() for name in rows[0]] if rows else []
-    if len(header) < 2:
-        raise WrongUse("expected a header of two or more columns, parted by commas, semicolons, tabs or bars, got "
-                       f"{'one column' if rows else 'a file without text'}")  # fmt: skip
-    if sum(bool(_NUMBER["."].fullmatch(name) or _ISO.fullmatch(name)) for name in header) > len(header) / 2:
-        raise WrongUse("expected names of columns in the first row, got numbers and dates; put a header above them")
-    body = [row for row in rows[1:] if len(row) == len(header)]
-    if not body:
-        raise WrongUse("expected rows below the header, got none; a mapping is guessed from what they hold")
-    columns = []
-    for place, name in enumerate(header):
-        cells = [cell for row in body if (cell := row[place].strip())]
-        columns.append(Column(name, cells, bool(name) and header.count(name) == 1 and len(name) <= 200))
     kept = io.StringIO(newline="")
     csv.writer(kept, delimiter=delimiter).writerows(rows)
-    return Sample(path.name, encoding, delimiter, columns, len(rows) - 1, kept.getvalue())
+    return _checked(
+        Sample(path.name, encoding, delimiter, *_parted(rows), kept.getvalue().encode(encoding), len(rows) - 1)
+    )
+
+
+def _of_workbook(path: Path) -> Sample:
+    """The first sheet that holds a table."""
+    data = path.read_bytes()
+    try:
+        book = Workbook(data, Settings.model_validate({"study": "map"}).bounds)
+        sheets = [(title, book.beginning(title, MOST_ROWS + 100)) for title in book.shown()]
+    except Refused as refused:
+        raise WrongUse(f"{path.name}: {refused.reason}: {refused.detail}") from refused
+    fault = WrongUse("expected a sheet that is shown, got none; show the sheet of the log")
+    for number, (title, rows) in enumerate(sheets):
+        widest = max((sum(map(bool, map(str.strip, row))) for row in rows[:20]), default=0)
+        # A title or a remark may stand above the header; it is narrower.
+        top = next((k for k, row in enumerate(rows) if 2 * sum(map(bool, map(str.strip, row))) > widest), 0)
+        header, body = _parted(rows[top : top + MOST_ROWS + 1])
+        try:
+            return _checked(Sample(path.name, "utf-8", ",", header, body, data, len(body), is_workbook=True,
+                                   sheet=title if number else None))  # fmt: skip
+        except WrongUse as error:
+            fault = error if number == 0 else fault
+    raise fault
+
+
+def _parted(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    header = [name.strip() for name in rows[0]] if rows else []
+    return header, [row for row in rows[1:] if len(row) == len(header)]
+
+
+def _checked(sample: Sample) -> Sample:
+    header = sample.header
+    if len(header) < 2:
+        raise WrongUse("expected a header of two or more columns, parted by commas, semicolons, tabs or bars, got "
+                       f"{'one column' if header else 'a file without text'}")  # fmt: skip
+    values = sum(bool(_NUMBER["."].fullmatch(name) or ISO.fullmatch(name)) for name in header)
+    if values > len(header) / 2 and not calendar_days(sample):
+        raise WrongUse("expected names of columns in the first row, got numbers and dates; put a header above them")
+    if not sample.rows:
+        raise WrongUse("expected rows below the header, got none; a mapping is guessed from what they hold")
+    return sample
 
 
 def _decoded(data: bytes, *, whole: bool) -> tuple[str, str]:
     if data.startswith(b"PK\x03\x04"):
-        raise WrongUse("expected a CSV file, got a workbook or an archive; unpack it, or save its sheet as CSV")
+        raise WrongUse("expected a CSV file, got a workbook or an archive; call a workbook .xlsx, unpack an archive")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     tried = (encoding,) if encoding else ("utf-8", "cp1252")
     for name in tried:
@@ -194,47 +247,3 @@ def _fitness(text: str, delimiter: str) -> tuple[float, int]:
     rows = _records(text, delimiter, 50)
     width = len(rows[0]) if rows else 0
     return (0.0, width) if width < 2 else (round(sum(len(row) == width for row in rows) / len(rows), 1), width)
-
-
-def _dates(cells: list[str], different: list[str]) -> Dates | None:
-    if not different:
-        return None
-    iso = sum(bool(_ISO.fullmatch(cell)) for cell in cells)
-    if iso >= (1 - _MOST_UNFIT) * len(cells):
-        bare = [len(cell) == len("2026-03-01") for cell in different if _ISO.fullmatch(cell)]
-        return Dates(None, unfit=len(cells) - iso, some_bare=any(bare), all_bare=all(bare))
-    first = different[:_PROBED]
-    if sum(bool(_LIKE_A_DATE.fullmatch(cell)) for cell in first) < (1 - _MOST_UNFIT) * len(first):
-        return None
-    tried = [form for form in _FORMATS if any(_fits(cell, form) for cell in first)]
-    fitting = {form: {cell for cell in different if _fits(cell, form)} for form in tried}
-    if not fitting:
-        return None
-    most = max(len(hits) for hits in fitting.values())
-    best = [form for form, hits in fitting.items() if len(hits) == most]
-    unfit = sum(cell not in fitting[best[0]] for cell in cells)
-    mirror = _mirrored(best[0])
-    both = fitting[best[0]] | fitting.get(mirror, set())
-    mixed = unfit > 0 and len(both) > most
-    if (unfit if not mixed else sum(cell not in both for cell in cells)) > _MOST_UNFIT * len(cells):
-        return None
-    # Of a date and a clock that an American form writes, the month comes first.
-    form = mirror if "%p" in best[0] and mirror in best else best[0]
-    clockless = not any(mark in form for mark in ("%H", "%I"))
-    return Dates(form, tuple(each for each in best if each != form), unfit, clockless, clockless, mixed)
-
-
-def _mirrored(form: str) -> str:
-    """The format with day and month exchanged."""
-    return form.replace("%d", "%_").replace("%m", "%d").replace("%_", "%m")
-
-
-def _fits(cell: str, form: str) -> bool:
-    if not cell.isascii():
-        return False
-    try:
-        read = datetime.strptime(cell, form).replace(tzinfo=UTC)
-    except ValueError:
-        return False
-    # Eight digits are a date only where they could be one of our time.
-    return form != "%Y%m%d" or (len(cell) == 8 and 1900 <= read.year <= 2100)

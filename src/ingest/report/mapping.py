@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from ingest._core.errors import Refused, WrongUse
 from ingest._core.log_mapping import LogMapping
 from ingest._core.settings import Settings
 from ingest.decode.log.csv_log import DECODER
-from ingest.decode.model import HEAD_BYTES, Decoded, Head, Member
+from ingest.decode.model import HEAD_BYTES, IGNORED, Decoded, Head, Member
 from ingest.harmonise.substances import resolve
-from ingest.report._map_guess import LAYOUTS, Proposal, propose
+from ingest.report._map_base import Proposal
+from ingest.report._map_guess import LAYOUTS, propose
+from ingest.report._map_redcap import Dictionary, dictionary_beside, is_redcap, propose_forms
 from ingest.report._map_sample import Sample, read_sample
 
 PREVIEW_ROWS = 5
@@ -34,19 +37,35 @@ def show(path: Path, layout: str | None = None) -> str:
     sample = read_sample(path)
     if {"substance", "taken_at"} <= {column.name for column in sample.columns} and not layout:
         return "this is the canonical log, which needs no mapping; lay it in landing/ as it is\n"
-    proposal = propose(sample, layout)
-    mark = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}[sample.delimiter]
+    book = Dictionary()
+    if is_redcap(sample):
+        book = dictionary_beside(path)
+        proposals, unused = propose_forms(sample, layout, book)
+    else:
+        proposals = [propose(sample, layout)]
+        unused = proposals[0].unused
     lines = [
-        f"{sample.n_rows} rows looked at: {sample.encoding}, parted by {mark}, layout {proposal.mapping['layout']}",
+        f"{sample.n_read} rows looked at: {_what(sample)}, layout {_layouts(proposals)}",
         "paste this under `logs:` in study.yaml, after a look at every line with a remark",
         "",
-        as_yaml(proposal).rstrip("\n"),
+        *(line for proposal in proposals for line in as_yaml(proposal).splitlines()),
         "",
-        *_preview(sample, proposal),
+        *_preview(sample, proposals, book),
     ]
-    if proposal.unused:
-        lines += ["", "columns not used", *(f"  {name or '(no name)'}: {why}" for name, why in proposal.unused.items())]
+    if unused:
+        lines += ["", "columns not used", *(f"  {name or '(no name)'}: {why}" for name, why in unused.items())]
     return "\n".join(lines) + "\n"
+
+
+def _what(sample: Sample) -> str:
+    if sample.is_workbook:
+        return "a workbook, " + (f"sheet {sample.sheet}" if sample.sheet else "its first sheet")
+    mark = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}[sample.delimiter]
+    return f"{sample.encoding}, parted by {mark}"
+
+
+def _layouts(proposals: list[Proposal]) -> str:
+    return " and ".join(dict.fromkeys(proposal.mapping["layout"] for proposal in proposals))
 
 
 def as_yaml(proposal: Proposal) -> str:
@@ -88,21 +107,26 @@ def _scalar(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _preview(sample: Sample, proposal: Proposal) -> list[str]:
+def _preview(sample: Sample, proposals: list[Proposal], book: Dictionary) -> list[str]:
     """What the rows looked at would become, read by the decoder itself."""
-    settings = Settings.model_validate({"study": "map", "logs": [proposal.mapping]})
-    data = sample.text.encode(sample.encoding)
-    role = DECODER.claim(Head(sample.name, len(data), data[:HEAD_BYTES]), settings)
-    if role is None or role.startswith("ambiguous"):
+    settings = Settings.model_validate({"study": "map", "logs": [proposal.mapping for proposal in proposals]})
+    members = []
+    for number, (name, data) in enumerate([(sample.name, sample.data), *book.files], start=1):
+        head = Head(name, len(data), data if sample.is_workbook else data[:HEAD_BYTES])
+        role = DECODER.claim(head, settings)
+        if role is not None and not role.startswith(IGNORED):
+            members.append(Member(number, name, role, partial(io.BytesIO, data)))
+    if not members or members[0].ordinal != 1 or "ambiguous:" in members[0].role:
         return ["no preview: the header also holds the columns of the canonical log; rename `substance` or `taken_at`"]
     try:
-        decoded = DECODER.decode([Member(1, sample.name, role, lambda: io.BytesIO(data))], settings)
+        decoded = DECODER.decode(members, settings)
     except Refused as refused:
         return [f"would be refused as it stands: {refused.reason}: {refused.detail}"]
     tally = decoded.tally
     fates = f"{tally.duplicate} are duplicates, {tally.ignored.total()} ignored, {tally.quarantined} set aside"
     lines = [f"of {tally.read} rows {tally.kept} would be kept, {fates}; the first as they come out:"]
-    lines += _table(_rows(decoded))
+    for rows in _rows(decoded):
+        lines += _table(rows)
     reasons = Counter(each.reason for each in tally.refusals)
     first = {each.reason: each for each in reversed(tally.refusals)}
     lines += [f"set aside {n}: {reason}, first {first[reason].locator}: {first[reason].detail}"
@@ -110,14 +134,16 @@ def _preview(sample: Sample, proposal: Proposal) -> list[str]:
     return lines
 
 
-def _rows(decoded: Decoded) -> list[dict[str, str]]:
-    if decoded.diaries is not None:
-        return _plain(decoded.diaries)
-    if decoded.responses is not None:
-        return _plain(decoded.responses)
-    assert decoded.uses is not None
+def _rows(decoded: Decoded) -> list[list[dict[str, str]]]:
+    """The first rows of each table that has any; of that of uses where none has."""
+    others = [_plain(table) for table in (decoded.diaries, decoded.responses) if table is not None and len(table)]
+    uses = [] if decoded.uses is None else _uses(decoded.uses)
+    return [*([uses] if uses or not others else []), *others]
+
+
+def _uses(table: pa.Table) -> list[dict[str, str]]:
     found = []
-    for use in decoded.uses.slice(0, PREVIEW_ROWS).to_pylist():
+    for use in table.slice(0, PREVIEW_ROWS).to_pylist():
         substance, known = resolve(use["substance_reported"])
         at = use["taken_clock"] or use["taken_utc"] or use["use_day"]
         amount = "none" if use["no_use"] else use["amount_reported"]

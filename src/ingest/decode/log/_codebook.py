@@ -6,6 +6,7 @@ Boxes (`field___1`) stay 0 and 1, the status of forms stays 0, 1 and 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -39,6 +40,18 @@ def read_codebook(sheet: Sheet) -> Codes:
         if codes:
             found[name.strip()] = codes
     return found
+
+
+def boxes_of(sheet: Sheet) -> dict[str, str]:
+    """The word of each box of a checkbox field, by the box's column (`field___code`)."""
+    names = next(names for names in _HEADERS if set(names) <= set(sheet.header))
+    fields, kinds, choices = (sheet.column(name).to_pylist() for name in names)
+    return {
+        f"{name.strip()}___{re.sub(r'[^a-z0-9_]', '_', code.lower())}": word
+        for name, kind, text in zip(fields, kinds, choices, strict=True)
+        if kind.strip().lower() == "checkbox"
+        for code, word in _choices(text).items()
+    }
 
 
 def merged(books: Sequence[Codes]) -> Codes:
