@@ -12,6 +12,7 @@ from ingest import pipeline
 from ingest._core.acknowledgements import Acknowledgement, add_acknowledgement
 from ingest._core.files import sweep_temporary
 from ingest._core.study import open_study
+from ingest.lake.cohort_store import CohortState, read_cohort_state, write_cohort
 from ingest.lake.store import manifest_path, manifests
 from ingest.mart import rebuild as module
 from ingest.mart.rebuild import mart_state, rebuild, stale
@@ -151,3 +152,15 @@ def test_leftover_temporary_files_are_swept_at_any_depth(tmp_path: Path) -> None
     assert sweep_temporary(tmp_path, 4e9) == len(old)
     assert [path.exists() for path in [*old, *kept]] == [False] * 3 + [True] * 2
     assert sweep_temporary(tmp_path / "none", 4e9) == 0
+
+
+def test_tables_over_all_participants_go_with_whoever_leaves_the_roster(study: Path) -> None:
+    lake = open_study(study).lake
+    state = CohortState("hash", "1", "settings", sorted(pid(study, ref) for ref in ("K01", "K02")))
+    write_cohort(lake, {}, state)
+    run(study)
+    assert read_cohort_state(lake) == state
+    write_roster(study, {"K01": "Europe/Oslo"})
+    run(study)
+    assert read_cohort_state(lake) is None
+    assert [path for path in (lake / "_cohort").iterdir() if path.suffix == ".parquet"] == []
