@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-OLDEST = 13
+OLDEST = 15
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/no-cluster-for-ingest.conf")
 HINT = "install PostgreSQL (Debian: apt-get install postgresql) to run the tests that need it"
 
