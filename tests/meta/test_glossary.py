@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ingest._core.study import open_study
+from ingest.decode.log._words import DROPPED
 from ingest.decode.model import SESSION_FLAGS
 from ingest.demo.study import make_study
 from ingest.harmonise.checks import RULES
@@ -38,8 +39,8 @@ def _constants(node: ast.AST) -> set[str]:
 def _written_flags(tree: ast.AST) -> Iterator[str]:
     """Words the module puts into flags, in any of the ways in which the stages do it."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield from _of_call(node, node.func)
+        if isinstance(node, ast.Call):
+            yield from _of_call(node)
         elif isinstance(node, ast.Assign):
             for target in node.targets:
                 yield from _of_assignment(target, node.value)
@@ -49,14 +50,13 @@ def _written_flags(tree: ast.AST) -> Iterator[str]:
             yield from _of_column(node)
 
 
-def _of_call(node: ast.Call, function: ast.Attribute) -> set[str]:
-    """`flags.add(word)`, and the second argument of the log reader's calls that drop free text."""
-    owner = ast.unparse(function.value)
-    if function.attr == "add" and (re.search(r"\bflags\b", owner) or owner == "words"):
-        return _constants(node.args[0])
-    if function.attr in ("plain", "without_dropped") and len(node.args) == 2:
-        return _constants(node.args[1])
-    return set()
+def _of_call(node: ast.Call) -> set[str]:
+    """`flags.add(word)`, and the last argument of the calls that drop free text."""
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "add":
+        owner = ast.unparse(node.func.value)
+        return _constants(node.args[0]) if re.search(r"\bflags\b", owner) or owner == "words" else set()
+    words = _constants(node.args[-1]) if node.args and isinstance(node.args[-1], ast.Constant) else set()
+    return {word for word in words if word.endswith(DROPPED)}
 
 
 def _of_assignment(target: ast.expr, value: ast.expr) -> Iterator[str]:
