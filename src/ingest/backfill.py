@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from ingest._core.errors import WrongUse
 from ingest._core.files import inside
-from ingest._core.roster import NOBODY
+from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
 from ingest.arrive.arrivals import Arrival, open_arrivals
 from ingest.harmonise.identity import people
 from ingest.lake.load import load_batch
-from ingest.lake.plan import owner_of
+from ingest.lake.plan import in_batches, owner_of
 from ingest.mart.rebuild import mart_states
 from ingest.pipeline import Step, refresh
 
@@ -48,6 +48,31 @@ def backfill(
         yield f"{len(ids)} participants have nights from {span[0]} to {span[1]}{_some(ids)}"
         if not dry_run:
             yield from _refreshed(study, step, ids)
+
+
+def arrived_batches(study: Study, start: datetime, end: datetime) -> list[list[str]]:
+    """Tokens of the exports that arrived at or after `start` and before `end`, in batches for `load_batch`.
+
+    Only such as stood in landing at the last look. Later study-wide logs of the same source come with one that is
+    decoded again, since theirs are compared with it.
+    """
+    with open_arrivals(study) as store:
+        present = store.present()
+    chosen = [each for each in present if start <= each.arrived_at < end]
+    return in_batches(with_later_logs(chosen, present), study.settings.batch_bytes)
+
+
+def with_later_logs(chosen: Iterable[Arrival], present: Iterable[Arrival]) -> list[Arrival]:
+    """`chosen` with the study-wide logs of the same sources that stand after one of them, oldest export first."""
+    tokens = {each.token for each in chosen}
+    begun: set[str] = set()
+    found = []
+    for each in present:
+        if each.token in tokens or (each.folder == STUDY_LOGS and each.source in begun):
+            found.append(each)
+            if each.folder == STUDY_LOGS:
+                begun.add(each.source)
+    return found
 
 
 def _again(study: Study, span: tuple[date, date], participant_id: str | None, source: str | None, dry_run: bool,

@@ -72,6 +72,9 @@ substances: []
 #   contact: Dr. Lind, +47 00 00 00 00
 #   protocol: call the participant the same day
 
+# When `ingest status` and the DAG monitor_insomnia speak up; `null` asks for nothing.
+# monitor: {{silent_after_days: 14, no_arrivals_days: 7, unpublished_after_hours: 24}}
+
 # Which day an answer in WHOOP's journal speaks of; without it the journal is refused.
 # journals: {{whoop_answers_speak_of: day_before_sleep}}
 

@@ -21,6 +21,7 @@ from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_codes import strange_codes
 from ingest._core.settings_handout import Scales
 from ingest._core.settings_insomnia import Insomnia
+from ingest._core.settings_monitor import Monitor
 from ingest._core.settings_phases import Phases
 
 StreamName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}(/[a-z]+(_[0-9]+)?)?$")]
@@ -234,6 +235,7 @@ class Settings(Strict):
     insomnia: Insomnia = Insomnia()
     journals: Journals = Journals()
     publish: Publish = Publish()
+    monitor: Monitor = Monitor()
     scales: Scales = Scales()
     substances: tuple[OwnSubstance, ...] = ()
     safety: Safety | None = Field(Safety(), description="`none`: no signals are looked for")

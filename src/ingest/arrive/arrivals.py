@@ -66,17 +66,32 @@ class Arrivals:
         """
         key = (file.size, file.mtime_ns, file.ctime_ns, file.inode)
         path = self._below_root(file.path)
-        row = self._db.execute(
-            "select size, mtime_ns, ctime_ns, inode, sha256 from file_hash where path = ?", (path,)
-        ).fetchone()
-        if row and row[:4] == key:
-            return str(row[4])
+        known = self._remembered(file)
+        if known is not None:
+            return known
         with open_regular(file.path) as stream:
             value = sha256_of(stream)
         if not file.unchanged():
             raise Transient("a landing file changed while it was read; it is taken up by the next run")
         self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value))
         return value
+
+    def _remembered(self, file: LandedFile) -> str | None:
+        """SHA-256 of a file that is as it was when it was hashed."""
+        row = self._db.execute("select size, mtime_ns, ctime_ns, inode, sha256 from file_hash where path = ?",
+                               (self._below_root(file.path),)).fetchone()  # fmt: skip
+        same = row and row[:4] == (file.size, file.mtime_ns, file.ctime_ns, file.inode)
+        return str(row[4]) if same else None
+
+    def taken_up(self, unit: Unit) -> bool:
+        """True if a look at landing split the unit, as it stands, into exports. Reads no file."""
+        hashes = {file.name: self._remembered(file) for file in unit.files}
+        known = {name: value for name, value in hashes.items() if value is not None}
+        if len(known) < len(hashes):
+            return False
+        unit_id = known[unit.files[0].name] if unit.archived else files_id(known)
+        sql = "select 1 from unit_claims where unit_id = ? and folder = ?"
+        return self._db.execute(sql, (unit_id, unit.folder)).fetchone() is not None
 
     def differs(self, file: LandedFile) -> bool:
         """True if the file has the times and size it had when it was hashed, but other bytes."""

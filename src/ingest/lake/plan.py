@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +25,8 @@ from ingest.lake.store import commits, manifests, retire
 
 LAYOUT = "2"
 UNKNOWN_PARTICIPANT = "unknown_participant"
+MOST_BATCHES = 500
+EXPORT_BYTES = 128 << 10  # what opening, committing and syncing one more export costs, in bytes decoded meanwhile
 _STALE_S = 3600
 
 
@@ -38,22 +40,40 @@ class Plan:
     waiting: int = 0
     not_files: int = 0
 
-    def batches(self, batch_bytes: int, most: int = 1000) -> list[list[str]]:
-        """Tokens in batches of about `batch_bytes`, a big export alone; at most `most` batches."""
-        total = sum(each.bytes for each in self.wanted)
-        size = max(batch_bytes, total // most + 1)
-        found: list[list[str]] = []
-        room = 0
-        for each in self.wanted:
-            if each.bytes > room or not found:
-                found.append([])
-                room = size
-            found[-1].append(each.token)
-            room -= each.bytes
-        if len(found) > most:
-            step = -(-len(found) // most)
-            found = [list(chain(*found[i : i + step])) for i in range(0, len(found), step)]
-        return found
+    def batches(self, batch_bytes: int) -> list[list[str]]:
+        """`in_batches` of the exports to decode."""
+        return in_batches(self.wanted, batch_bytes)
+
+
+def in_batches(wanted: Iterable[Arrival], batch_bytes: int, most: int = MOST_BATCHES) -> list[list[str]]:
+    """Tokens in batches of about `batch_bytes`, a big export alone; never more than `most` batches.
+
+    A small export counts as `EXPORT_BYTES`, so that a hundred thousand of them are shared out, too. Study-wide logs
+    stay together, in the order given: whether a participant's share is written depends on the logs before it.
+    """
+    own: list[Arrival] = []
+    study_wide: list[Arrival] = []
+    for each in wanted:
+        (study_wide if each.folder == STUDY_LOGS else own).append(each)
+    size = max(batch_bytes, sum(map(_cost, own)) // most + 1)
+    found: list[list[str]] = []
+    room = 0
+    for each in own:
+        if _cost(each) > room or not found:
+            found.append([])
+            room = size
+        found[-1].append(each.token)
+        room -= _cost(each)
+    if study_wide:
+        if not found or sum(map(_cost, study_wide)) > room:
+            found.append([])
+        found[-1] += [each.token for each in study_wide]
+    step = -(-len(found) // most)
+    return [list(chain(*found[i : i + step])) for i in range(0, len(found), step)] if found else []
+
+
+def _cost(of: Arrival) -> int:
+    return max(of.bytes, EXPORT_BYTES)
 
 
 def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> Plan:

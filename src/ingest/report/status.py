@@ -17,8 +17,10 @@ from ingest._core.study import Study
 from ingest.lake.store import Manifest, manifests, participants, read
 from ingest.mart.rebuild import mart_states, stale
 from ingest.publish.reading import exists
+from ingest.report.expectations import expectations
 from ingest.report.safety import SafetyState, safety_state
 
+__all__ = ["PersonLine", "SourceLine", "Status", "expectations", "status"]
 STATUSES = ("loaded", "partial", "ignored", "refused")
 FATES = ("read", "kept", "duplicate", "ignored", "quarantined")
 
