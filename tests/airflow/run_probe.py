@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -51,9 +52,14 @@ def stand_in(calls: dict[str, list[str]], returned: dict[str, int]) -> Any:
     return function
 
 
-def run(bag: DagBag, wanted: dict[str, Any]) -> dict[str, Any]:
-    os.environ["INGEST_STUDY"] = wanted["study"]
-    dag = bag.dags[wanted["dag"]]
+@cache
+def dags(study: str) -> dict[str, Any]:
+    os.environ["INGEST_STUDY"] = study
+    return DagBag(settings.DAGS_FOLDER).dags
+
+
+def run(wanted: dict[str, Any]) -> dict[str, Any]:
+    dag = dags(wanted["study"])[wanted["dag"]]
     for task in dag.tasks:
         task.retry_delay, task.retry_exponential_backoff = timedelta(0), 0
     with ExitStack() as stack:
@@ -86,9 +92,8 @@ def left(dag_run: Any) -> dict[str, Any]:
         session.close()
 
 
-bag = DagBag(settings.DAGS_FOLDER)
 results = {}
 for wanted in json.loads(Path(sys.argv[1]).read_text()):
-    results[wanted["name"]] = run(bag, wanted)
+    results[wanted["name"]] = run(wanted)
     print(f"\nENDED {wanted['name']}", flush=True)
 print("\n" + json.dumps(results))

@@ -1,4 +1,4 @@
-"""The DAG files parse fast, without network or database, and are wired as docs/airflow.md says."""
+"""The DAG file parses fast, without network, database or a study, and its DAGs are wired as docs/airflow.md says."""
 
 from __future__ import annotations
 
@@ -14,12 +14,23 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAGS = PROJECT / "dags"
-FILES = sorted(DAGS.glob("*.py"))
+PACKAGE = sorted((PROJECT / "src" / "ingest_airflow").glob("*.py"))
+PLAIN = ["associate_cohort", "ingest_exports", "publish_warehouse"]
+STUDIES = """\
+[north]
+folder = "/srv/studies/north"
+schedule = "30 */6 * * *"
+decode_pool = "heavy"
+
+[south-2]
+folder = "/srv/studies/south"
+deadline_hours = 0.5
+"""
 pytestmark = pytest.mark.xdist_group("airflow")
 
 
 @pytest.fixture(scope="module")
-def parsed(
+def found(
     tmp_path_factory: pytest.TempPathFactory,
     child_environment: Callable[[Path, Path], dict[str, str]],
     python: str,
@@ -28,21 +39,61 @@ def parsed(
     env = child_environment(home, home) | {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nonexistent/folder/airflow.db",
     }
-    del env["INGEST_STUDY"]
-    command = [python, str(Path(__file__).with_name("import_probe.py")), str(DAGS)]
+    (home / "studies.toml").write_text(STUDIES)
+    environments = [
+        {},
+        {"INGEST_STUDIES": str(home / "studies.toml"), "INGEST_MART_POOL": "marts"},
+        {"INGEST_STUDIES": "only=/srv/one"},
+        {"INGEST_STUDIES": str(home / "missing.toml")},
+    ]
+    command = [*_without_network(), python, str(Path(__file__).with_name("import_probe.py")), str(DAGS),
+               json.dumps(environments)]  # fmt: skip
     done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]) | {"home": str(home)}
+
+
+def _without_network() -> list[str]:
+    """`unshare` with a network of its own that has a loopback only, where the machine lets us."""
+    command = ["unshare", "--map-root-user", "--net"]
+    try:
+        able = subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        able = False
+    return command if able else []
+
+
+@pytest.fixture(scope="module")
+def parsed(found: dict[str, Any]) -> dict[str, Any]:
+    """Parsed without any setting."""
+    return found["parses"][0]
+
+
+@pytest.fixture(scope="module")
+def several(found: dict[str, Any]) -> dict[str, Any]:
+    """Parsed with the file STUDIES."""
+    return found["parses"][1]
 
 
 def test_all_dags_parse_without_errors(parsed: dict[str, Any]) -> None:
     assert parsed["errors"] == {}
-    assert sorted(parsed["dags"]) == ["associate_cohort", "ingest_exports", "publish_warehouse"]
+    assert sorted(parsed["dags"]) == PLAIN
 
 
-def test_parsing_takes_less_than_a_second_and_connects_to_nothing(parsed: dict[str, Any]) -> None:
-    assert parsed["seconds"] < 1
-    assert parsed["tried"] == []
+@pytest.mark.parametrize("which", [0, 1])
+def test_row_76_parsing_takes_less_than_a_second_connects_to_nothing_and_reads_the_configuration_alone(
+    found: dict[str, Any], which: int
+) -> None:
+    one = found["parses"][which]
+    assert one["seconds"] < 1
+    assert one["tried"] == []
+    assert one["read"] == [[], [f"{found['home']}/studies.toml"]][which]
+
+
+def test_row_76_parsing_needs_no_network(found: dict[str, Any]) -> None:
+    if not _without_network():
+        pytest.skip("unshare may not make a network of its own here; connections were refused all the same")
+    assert found["interfaces"] == ["lo"]
 
 
 def test_parsing_imports_no_stage_of_ingest(parsed: dict[str, Any]) -> None:
@@ -50,41 +101,71 @@ def test_parsing_imports_no_stage_of_ingest(parsed: dict[str, Any]) -> None:
     assert ours <= {"ingest", "ingest._core", "ingest._core.errors"}
 
 
+def test_several_studies_have_dags_assets_and_settings_of_their_own(several: dict[str, Any]) -> None:
+    assert several["errors"] == {}
+    dags = several["dags"]
+    assert sorted(dags) == sorted(f"{plain}__{name}" for plain in PLAIN for name in ("north", "south-2"))
+    assert dags["publish_warehouse__north"]["assets"] == ["lake__north"]
+    assert dags["ingest_exports__north"]["tasks"]["announce"]["outlets"] == [["lake__north", "x-ingest://north/lake"]]
+    assert dags["ingest_exports__north"]["tags"] == ["ingest", "north"]
+    assert dags["ingest_exports__north"]["cron"][0] == "30 */6 * * *"
+    assert dags["ingest_exports__south-2"]["cron"][0] == "0 * * * *"
+    pools = {name: dags[f"ingest_exports__{name}"]["tasks"]["decode"]["pool"] for name in ("north", "south-2")}
+    assert pools == {"north": "heavy", "south-2": "default_pool"}
+    assert {dags[f"publish_warehouse__{name}"]["tasks"]["mart"]["pool"] for name in ("north", "south-2")} == {"marts"}
+    assert [dags[f"ingest_exports__{name}"]["deadlines"] for name in ("north", "south-2")] == [[], [1800]]
+
+
+def test_one_of_several_keeps_its_ids_when_others_come(found: dict[str, Any]) -> None:
+    assert sorted(found["parses"][2]["dags"]) == [f"{plain}__only" for plain in PLAIN]
+
+
+def test_a_configuration_that_cannot_be_read_is_an_import_error_that_says_so(found: dict[str, Any]) -> None:
+    [said] = found["parses"][3]["errors"].values()
+    assert "INGEST_STUDIES: expected name=folder or a TOML file" in said
+    assert found["parses"][3]["dags"] == {}
+
+
 def test_ingest_exports_runs_hourly_with_an_interval(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["ingest_exports"]
     assert dag["timetable"] == "CronDataIntervalTimetable"
     assert dag["cron"] == ["0 * * * *", "UTC"]
-    assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
 
 
 def test_publish_warehouse_runs_on_the_lake(parsed: dict[str, Any]) -> None:
-    dag = parsed["dags"]["publish_warehouse"]
-    assert dag["assets"] == ["lake"]
-    assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
+    assert parsed["dags"]["publish_warehouse"]["assets"] == ["lake"]
 
 
 def test_associate_cohort_runs_daily(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["associate_cohort"]
     assert dag["timetable"] == "CronDataIntervalTimetable"
     assert dag["cron"] == ["0 4 * * *", "UTC"]
+
+
+@pytest.mark.parametrize("dag_id", PLAIN)
+def test_every_dag_runs_once_at_a_time_explains_itself_and_tells(parsed: dict[str, Any], dag_id: str) -> None:
+    dag = parsed["dags"][dag_id]
     assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
+    assert [task for task in dag["tasks"] if f"`{task}`" not in dag["doc"]] == []
+    assert dag["told"]
+    assert dag["deadlines"] == []
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "task_id", "after", "mapped", "outlets", "trigger_rule"),
-    [
-        ("associate_cohort", "associate", [], False, [], "all_success"),
-        ("associate_cohort", "publish", ["associate"], False, ["warehouse"], "all_success"),
-        ("ingest_exports", "plan", [], False, [], "all_success"),
-        ("ingest_exports", "decode", ["plan"], True, [], "all_success"),
-        ("ingest_exports", "announce", ["decode"], False, ["lake"], "all_done"),
-        ("ingest_exports", "report_refusals", ["announce", "decode"], False, [], "none_failed"),
-        ("publish_warehouse", "stale", [], False, [], "all_success"),
-        ("publish_warehouse", "mart", ["stale"], True, [], "all_success"),
-        ("publish_warehouse", "publish", ["mart"], False, ["warehouse"], "all_done"),
-        ("publish_warehouse", "report_failures", ["mart", "publish"], False, [], "none_failed"),
-    ],
-)
+WIRING = [
+    ("associate_cohort", "associate", [], False, [], "all_success"),
+    ("associate_cohort", "publish", ["associate"], False, ["warehouse"], "all_success"),
+    ("ingest_exports", "plan", [], False, [], "all_success"),
+    ("ingest_exports", "decode", ["plan"], True, [], "all_success"),
+    ("ingest_exports", "announce", ["decode"], False, ["lake"], "all_done"),
+    ("ingest_exports", "report_refusals", ["announce", "decode"], False, [], "none_failed"),
+    ("publish_warehouse", "stale", [], False, [], "all_success"),
+    ("publish_warehouse", "mart", ["stale"], True, [], "all_success"),
+    ("publish_warehouse", "publish", ["mart"], False, ["warehouse"], "all_done"),
+    ("publish_warehouse", "report_failures", ["mart", "publish"], False, [], "none_failed"),
+]
+
+
+@pytest.mark.parametrize(("dag_id", "task_id", "after", "mapped", "outlets", "trigger_rule"), WIRING)
 def test_wiring(
     parsed: dict[str, Any],
     dag_id: str,
@@ -99,14 +180,12 @@ def test_wiring(
     assert task["mapped"] is mapped
     assert task["outlets"] == [[name, f"x-ingest://{name}"] for name in outlets]
     assert task["trigger_rule"] == trigger_rule
+    assert bool(task["label"]) is mapped
 
 
 def test_no_other_tasks(parsed: dict[str, Any]) -> None:
-    assert {dag_id: len(dag["tasks"]) for dag_id, dag in parsed["dags"].items()} == {
-        "associate_cohort": 2,
-        "ingest_exports": 4,
-        "publish_warehouse": 4,
-    }
+    tasks = sorted((dag_id, task) for dag_id, dag in parsed["dags"].items() for task in dag["tasks"])
+    assert tasks == sorted(each[:2] for each in WIRING)
 
 
 def test_every_task_gives_up_on_what_will_fail_again_and_retries_the_rest(parsed: dict[str, Any]) -> None:
@@ -117,35 +196,27 @@ def test_every_task_gives_up_on_what_will_fail_again_and_retries_the_rest(parsed
             assert task["backoff"] > 1
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_top_level_imports_are_the_standard_library_and_airflow_sdk(file: Path) -> None:
-    imported: set[str] = set()
-    for node in ast.parse(file.read_text()).body:
+def _imports(nodes: list[ast.stmt]) -> set[str]:
+    found: set[str] = set()
+    for node in nodes:
         if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module or "")
-    ours = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert ours <= {"airflow.sdk", "airflow.sdk.exceptions"}
+            found.add(node.module or "")
+    return {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
 
 
-def test_what_several_files_say_they_say_alike() -> None:
-    """A DAG file cannot import its neighbour wherever it may be parsed, so what several need stands in each."""
-    said = [_definitions(file) for file in FILES]
-    assert len(said) == 3
-    for name in ("LAKE", "WAREHOUSE", "WILL_FAIL_AGAIN", "RETRIES", "_study", "_at_most"):
-        where = [each[name] for each in said if name in each]
-        assert len(where) >= (3 if name in ("WILL_FAIL_AGAIN", "RETRIES", "_study") else 2), name
-        assert len(set(where)) == 1, name
+@pytest.mark.parametrize("file", PACKAGE, ids=lambda file: file.name)
+def test_row_76_top_level_imports_are_the_standard_library_and_airflow_sdk(file: Path) -> None:
+    ours = _imports(ast.parse(file.read_text()).body)
+    assert {name for name in ours if name.split(".")[0] != "ingest_airflow"} <= {
+        "airflow.sdk",
+        "airflow.sdk.exceptions",
+    }
 
 
-def _definitions(file: Path) -> dict[str, str]:
-    found = {}
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = ast.dump(node.value)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            found[node.target.id] = ast.dump(node.value)
-        elif isinstance(node, ast.FunctionDef):
-            found[node.name] = ast.dump(node)
-    return found
+def test_the_dag_folder_holds_one_file_that_calls_the_package() -> None:
+    [file] = DAGS.glob("*.py")
+    tree = ast.parse(file.read_text()).body
+    assert _imports(tree) == {"ingest_airflow"}
+    assert len(tree) == 3
