@@ -37,6 +37,8 @@ from ingest.cli import main
 sys.argv[0] = "ingest"
 main()
 """
+SAY_WHEN = ("publication", "ops_run")
+"""Tables that tell of the program, not of the study: two runs of the same give other rows."""
 COUNTS = ("read", "kept", "duplicate", "ignored", "quarantined")
 
 
@@ -125,9 +127,9 @@ def rows(root: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def warehouse(root: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables of the warehouse but `publication`, which says when."""
+    """All rows of all tables of the warehouse but those that say when."""
     return {name: rows(root, f'select * from "{name}" order by all') for name in published_tables()
-            if name != "publication"}  # fmt: skip
+            if name not in SAY_WHEN}  # fmt: skip
 
 
 def lake_table(root: Path, table: str) -> pa.Table:

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ingest._core.roster import NOBODY
 from ingest._core.study import Study
 from ingest.lake.load import LoadResult, load_batch
 from ingest.lake.plan import plan
 from ingest.mart.rebuild import RebuildResult, rebuild, stale
+from ingest.publish.ops import OpsRun, recorded
 from ingest.publish.warehouse import Published, publish_study
 
 if TYPE_CHECKING:
@@ -35,31 +37,42 @@ class Run:
 
 def run(study: Study, step: Step) -> Run:
     """Take up all that is settled and new, rebuild whoever is stale, publish whoever changed."""
-    with step("looking at landing", 0) as looked:
-        found = plan(study, lambda _: looked())
-    with step("decoding exports", len(found.wanted)) as done:
-        loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
-    return Run(found.present, found.unsettled, found.waiting, found.not_files, loaded, *refresh(study, step))
+    with recorded(study, "run") as record:
+        with step("looking at landing", 0) as looked:
+            found = plan(study, lambda _: looked())
+        with step("decoding exports", len(found.wanted)) as done:
+            loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
+        record.add_load(loaded.counts())
+        after = refresh(study, step, record=record)
+    return Run(found.present, found.unsettled, found.waiting, found.not_files, loaded, *after)
 
 
 def associate(study: Study, step: Step) -> tuple[Associated, Published]:
     """Compute what needs all participants at once from the nights as they stand, then publish."""
     from ingest.mart.cohort import associate as compute  # seconds of imports that a run does without
 
-    with step("associating", len(study.roster.entries)) as done:
-        associated = compute(study, done)
-    with step("publishing", 0) as done:
-        published = publish_study(study, lambda _done, _total: done())
+    with recorded(study, "associate") as record:
+        with step("associating", len(study.roster.entries)) as done:
+            associated = compute(study, done)
+        with step("publishing", 0) as done:
+            published = publish_study(study, lambda _done, _total: done(), run=record)
     return associated, published
 
 
-def refresh(study: Study, step: Step, also: Iterable[str] = ()) -> tuple[RebuildResult, Published]:
-    """Rebuild the stale participants and those of `also`, then publish."""
+def refresh(
+    study: Study, step: Step, also: Iterable[str] = (), *, record: OpsRun | None = None
+) -> tuple[RebuildResult, Published]:
+    """Rebuild the stale participants and those of `also`, then publish; a run of its own unless part of `record`."""
+    if record is None:
+        with recorded(study, "publish") as own:
+            return refresh(study, step, also, record=own)
     ids = sorted({*stale(study), *also})
     with step("building nights", len(ids)) as done:
         rebuilt = rebuild(study, ids, done)
+    record.participants_rebuilt = len(set(rebuilt.participants) - {NOBODY})
+    record.nights_rebuilt = rebuilt.nights
     with step("publishing", 0) as done:
-        published = publish_study(study, lambda _done, _total: done())
+        published = publish_study(study, lambda _done, _total: done(), run=record)
     return rebuilt, published
 
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingest._core import contract
-from ingest._core.contract import COHORT, LAKE, MART, PUBLISH, VIEW, arrow_schema, sqlalchemy_metadata, to_contract
+from ingest._core.contract import COHORT, LAKE, MART, OPS, PUBLISH, VIEW, arrow_schema, sqlalchemy_metadata, to_contract
 from ingest._core.errors import Terminal
 
 FOLDER = Path(__file__).resolve().parents[2] / "schemas"
@@ -37,7 +37,7 @@ def test_schema_is_a_frictionless_table_schema(schema):
     assert schema["primaryKey"]
     assert set(schema["primaryKey"]) <= set(names)
     assert schema["missingValues"] == [""]
-    assert schema["stage"] in (LAKE, MART, COHORT, PUBLISH, VIEW)
+    assert schema["stage"] in (LAKE, MART, COHORT, PUBLISH, OPS, VIEW)
     assert schema["title"]
     assert schema["description"].endswith(".")
 
@@ -80,7 +80,9 @@ def test_key_fields_are_required_and_reach_the_warehouse(schema):
     for name in schema["primaryKey"]:
         assert fields[name].get("constraints", {}).get("required") is True, name
         assert fields[name].get("published", True), name
-    assert "participant_id" in fields
+    if schema["stage"] == OPS:
+        assert "participant_id" not in fields
+        return
     assert fields["participant_id"]["constraints"]["required"] is True
 
 
@@ -98,6 +100,7 @@ def test_stages_and_published_tables():
     ]  # fmt: skip
     assert {"night", "night_source", "night_exposure", "coverage"} <= set(contract.tables(MART))
     assert contract.tables(PUBLISH) == ["participant", "publication", "source_file"]
+    assert contract.tables(OPS) == ["ops_run"]
     assert contract.published_tables() == PUBLISHED
     assert set(SCHEMAS) - set(PUBLISHED) - set(contract.tables(VIEW)) == {
         "session_version",

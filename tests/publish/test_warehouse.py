@@ -78,7 +78,8 @@ def test_example_has_superseded_versions_and_their_stages_stay_out(published):
 def test_rows_lie_in_the_order_of_participant_and_key(published):
     for table, wanted in expected([A, B, C]).items():
         key = [name for name in contract.primary_key(table) if name != "participant_id"]
-        columns = ", ".join(f'"{name}"' for name in ["participant_id", *key])
+        first = [] if table == "ops_run" else ["participant_id"]
+        columns = ", ".join(f'"{name}"' for name in [*first, *key])
         rows = ask(published, f"SELECT {columns} FROM {table}")
         assert len(rows) == len(wanted), table
         assert rows == sorted(rows), table

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import MetaData
 
-LAKE, MART, COHORT, PUBLISH, VIEW = "lake", "mart", "cohort", "publish", "view"
+LAKE, MART, COHORT, PUBLISH, OPS, VIEW = "lake", "mart", "cohort", "publish", "ops", "view"
 
 
 @cache
@@ -32,7 +32,9 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def tables(stage: str) -> list[str]:
-    """Names of the tables that `stage` writes: lake, mart, cohort (all participants at once), publish or view."""
+    """Names of the tables that `stage` writes: lake, mart, cohort (all participants at once), publish, ops (of the
+    program's runs) or view.
+    """
     return [name for name, schema in schemas().items() if schema["stage"] == stage]
 
 

@@ -31,6 +31,7 @@ _STAGES = {
     "mart": "built from the lake; Parquet in the lake, one file per participant",
     "cohort": "computed from the marts of all participants at once; Parquet in the lake, one file",
     "publish": "written when the warehouse is published",
+    "ops": "operational history, from the study's folder ops/; written when the warehouse is published",
     "view": "a view of the warehouse",
 }
 _HEADINGS = ("Column", "Type", "Unit", "Definition", "Source of the definition", "Allowed values")
@@ -131,7 +132,7 @@ def _csv() -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV_HEADER)
     for name, schema in schemas().items():
-        in_warehouse, in_lake = schema.get("published", True), schema["stage"] not in ("publish", "view")
+        in_warehouse, in_lake = schema.get("published", True), schema["stage"] not in ("publish", "ops", "view")
         for field in schema["fields"]:
             yes_no = [
                 in_lake and "addedBy" not in field,

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from ingest._core import contract
-from ingest._core.contract import COHORT
+from ingest._core.contract import COHORT, OPS
 from ingest._core.errors import Terminal, Transient
 from ingest._core.files import copy_file, locked, remove, rename_durably
 from ingest._core.settings import Settings
@@ -159,12 +159,13 @@ class DuckdbWarehouse:
 
     def _delete(self, todo: Plan) -> None:
         for table in contract.published_tables():
-            if contract.schemas()[table]["stage"] != COHORT:
+            stage = contract.schemas()[table]["stage"]
+            if stage not in (COHORT, OPS):
                 self._connection.execute(
                     f"DELETE FROM {table} WHERE participant_id IN (SELECT unnest(?::VARCHAR[]))",  # noqa: S608 - names of schemas/
                     [todo.replaced],
                 )
-            elif todo.cohort_differs:
+            elif stage == OPS or todo.cohort_differs:
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of schemas/
 
     def _keep_others(self, todo: Plan) -> None:
@@ -172,7 +173,10 @@ class DuckdbWarehouse:
         for table in contract.published_tables():
             names = columns(table)
             insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM {OLD}.{table}"  # noqa: S608 - names of schemas/
-            if contract.schemas()[table]["stage"] != COHORT:
+            stage = contract.schemas()[table]["stage"]
+            if stage == OPS:
+                continue  # It comes anew with every publication.
+            if stage != COHORT:
                 others = "WHERE participant_id NOT IN (SELECT unnest(?::VARCHAR[]))"
                 self._connection.execute(f"{insert} {others}", [todo.replaced])
             elif not todo.cohort_differs:

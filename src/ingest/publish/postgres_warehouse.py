@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from ingest._core import contract
-from ingest._core.contract import COHORT
+from ingest._core.contract import COHORT, OPS
 from ingest._core.errors import Terminal, Transient
 from ingest._core.study import Study
 from ingest.publish import migrate
@@ -149,10 +149,11 @@ class PostgresWarehouse:
     def _delete(self, todo: Plan) -> None:
         ids = ",".join(todo.replaced)
         for table in contract.published_tables():
-            if contract.schemas()[table]["stage"] != COHORT:
+            stage = contract.schemas()[table]["stage"]
+            if stage not in (COHORT, OPS):
                 sql = f"DELETE FROM {table} WHERE participant_id = ANY(string_to_array($1, ','))"  # noqa: S608 - names of schemas/
                 run(self._connection, sql, ids)
-            elif todo.cohort_differs:
+            elif stage == OPS or todo.cohort_differs:
                 run(self._connection, f"DELETE FROM {table}")  # noqa: S608 - names of schemas/
 
     def _add_keys(self) -> None:

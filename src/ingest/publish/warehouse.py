@@ -14,13 +14,15 @@ import duckdb
 import pyarrow as pa
 
 from ingest._core import clock, contract
-from ingest._core.contract import COHORT
+from ingest._core.contract import COHORT, OPS
 from ingest._core.errors import Again, Transient
-from ingest._core.roster import RosterEntry
+from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import read_cohort_state
 from ingest.mart.rebuild import mart_states
+from ingest.publish import ops
+from ingest.publish.backlog import shown_by, silent, unpublished
 from ingest.publish.duckdb_warehouse import DuckdbWarehouse
 from ingest.publish.stale import Held, Plan, plan
 from ingest.publish.tables import cohort_row, select, select_cohort
@@ -70,9 +72,12 @@ class Published:
         }
 
 
-def publish_study(study: Study, progress: Progress | None = None) -> Published:
-    """`publish` with the study's own roster, now."""
-    return publish(study, entries_by_id(study), clock.now(), progress)
+def publish_study(study: Study, progress: Progress | None = None, *, run: ops.OpsRun | None = None) -> Published:
+    """`publish` with the study's own roster, now; recorded as a run of its own unless it is part of `run`."""
+    if run is not None:
+        return publish(study, entries_by_id(study), clock.now(), progress, run=run)
+    with ops.recorded(study, "publish") as own:
+        return publish(study, entries_by_id(study), clock.now(), progress, run=own)
 
 
 def publish(
@@ -80,12 +85,15 @@ def publish(
     people: Mapping[str, RosterEntry],
     now: datetime,
     progress: Progress | None = None,
+    *,
+    run: ops.OpsRun | None = None,
 ) -> Published:
     """Bring the warehouse to the state of the marts: whole participants, in one transaction.
 
     `people` are the roster's entries by participant_id; `now` becomes `published_at`; `progress` is called
-    with participants done and to do. Where nothing differs, nothing is written. Readers see the old rows until
-    the new ones are whole; whoever has a DuckDB file open keeps the old one. An older warehouse is upgraded.
+    with participants done and to do; `run` gets the counts and goes out with the runs before it. Where nothing
+    differs, nothing is written. Readers see the old rows until the new ones are whole; whoever has a DuckDB file
+    open keeps the old one. An older warehouse is upgraded.
     Raises Transient where another publication runs, the disk has no room (on DuckDB twice the warehouse's size
     must be free), the server is away, or lake and marts change meanwhile; Terminal where they contradict the
     contract, the role lacks a right, or the warehouse is newer than this program or not one; the old warehouse
@@ -93,7 +101,7 @@ def publish(
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _publish(study, people, now, progress)
+            return _publish(study, people, now, progress, run)
         except Again:
             if attempt == _ATTEMPTS:
                 raise
@@ -101,7 +109,13 @@ def publish(
     raise AssertionError
 
 
-def _publish(study: Study, people: Mapping[str, RosterEntry], now: datetime, progress: Progress | None) -> Published:
+def _publish(
+    study: Study,
+    people: Mapping[str, RosterEntry],
+    now: datetime,
+    progress: Progress | None,
+    run: ops.OpsRun | None,
+) -> Published:
     warehouse = warehouse_of(study)
     with warehouse.held() as has:
         todo = plan(study, people, has)
@@ -109,6 +123,9 @@ def _publish(study: Study, people: Mapping[str, RosterEntry], now: datetime, pro
         if todo.replaced or has.unusable is not None or has.upgraded:
             with warehouse.changed(has, todo):
                 rows = _fill(warehouse, study, todo, now, progress)
+                if run is not None:
+                    _complete(run, study, todo, now)
+                warehouse.insert_arrow(ops.TABLE, ops.rows(study, run))
                 _check_marts(study, todo)
         return Published(
             [person.participant_id for person in todo.people],
@@ -138,7 +155,7 @@ def _fill(warehouse: Warehouse, study: Study, todo: Plan, now: datetime, progres
         ids = [person.participant_id for person in group]
         for table in rows:
             found = None
-            if contract.schemas()[table]["stage"] != COHORT:
+            if contract.schemas()[table]["stage"] not in (COHORT, OPS):
                 found = select(warehouse.source(), study, table, group, now)
             if found is not None:
                 rows[table] += warehouse.insert(table, *found, ids)
@@ -149,6 +166,17 @@ def _fill(warehouse: Warehouse, study: Study, todo: Plan, now: datetime, progres
             rows[table] += warehouse.insert(table, *select_cohort(study, table), None)
         warehouse.insert_arrow("publication", cohort_row(todo.cohort, now))
     return rows
+
+
+def _complete(run: ops.OpsRun, study: Study, todo: Plan, now: datetime) -> None:
+    """Fill in what the warehouse will show once this publication stands."""
+    run.outcome, run.ended_at = "ended", now
+    run.participants_published = len({person.participant_id for person in todo.people} - {NOBODY})
+    run.participants_removed, run.participants_waiting = len(todo.removed), len(todo.waiting)
+    states = mart_states(study.lake).values()
+    waits = unpublished(study, shown_by(each for each in states if each.participant_id not in todo.waiting))
+    run.unpublished_count, run.oldest_unpublished_at = waits.count, waits.oldest_at
+    run.silent_participants = len(silent(study, now.date()))
 
 
 def _check_marts(study: Study, todo: Plan) -> None:
