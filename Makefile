@@ -5,7 +5,7 @@ DEMO ?= demo-study
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --all-extras
 
-.PHONY: help setup services demo test soak lint types check lock bench clean
+.PHONY: help setup services demo test soak lint types check lock bench queries clean
 
 help:
 	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
@@ -15,6 +15,7 @@ help:
 	@echo "make services install PostgreSQL for the tests, where it is missing (Debian, as root)"
 	@echo "make setup   build .venv from requirements.lock"
 	@echo "make bench   benchmarks, each as a ratio to its floor"
+	@echo "make queries write the answers in docs/queries.md anew"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove .venv and the demo study"
 
@@ -58,6 +59,10 @@ bench: setup
 
 lock: setup
 	$(BIN)/$(LOCK) pyproject.toml -o requirements.lock
+
+# The answers in docs/queries.md, of a demo study made for them.
+queries: setup
+	$(BIN)/python scripts/queries.py
 
 clean:
 	rm -rf .venv .airflow $(DEMO)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import duckdb
 import pytest
+from alembic.script import ScriptDirectory
 
 from ingest._core.errors import Terminal
 from ingest._core.settings import Settings
@@ -17,23 +19,31 @@ from ingest.publish.postgres_warehouse import key_statement
 from ingest.publish.postgres_warehouse import shape_of as postgres_shape
 from ingest.publish.shape import DUCKDB, POSTGRESQL, shape, without_comments
 from ingest.publish.warehouse import publish
-from publish.small_lake import NOW, Content, expected, people, put, study_at, warehouse_rows
+from publish.conftest import A, B
+from publish.small_lake import NOW, expected, people, warehouse_rows
 from publish.test_postgres import all_rows, on
-
-A, B = Content("pa"), Content("pb", nights=2)
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory):
-    study = study_at(tmp_path_factory.mktemp("prepared"))
-    put(study, A, B)
-    return study.root
+from studies import PROJECT
 
 
-@pytest.fixture
-def study(lake, tmp_path):
-    shutil.copytree(lake, tmp_path / "study")
-    return study_at(tmp_path / "study")
+def test_revisions_are_those_alembic_finds():
+    scripts = ScriptDirectory(str(PROJECT / "src" / "ingest" / "publish" / "migrations"))
+    assert migrate.revisions() == [each.revision for each in scripts.walk_revisions()][::-1]
+    assert migrate.head() == scripts.get_current_head()
+
+
+def test_nothing_is_imported_to_migrate_where_nothing_is_to_be(bare):
+    publish(bare, people(A, B), NOW)
+    code = (
+        "import sys; from pathlib import Path; from publish.small_lake import NOW, study_at, people, put; "
+        "from dataclasses import replace; from publish.conftest import A, B; from ingest.publish.warehouse import "
+        "publish; study = study_at(Path(sys.argv[1])); put(study, replace(B, variant=1)); "
+        "assert publish(study, people(A, B), NOW).published == ['pb']; "
+        "print(sorted({'alembic', 'sqlalchemy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, bare.root], cwd=PROJECT / "tests", text=True, capture_output=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr[-2000:]
 
 
 def missing(found, engine):
@@ -68,37 +78,37 @@ def first_release(version):
 
 
 @contextmanager
-def file_of(study):
-    with duckdb.connect(str(study.warehouse)) as connection:
+def file_of(bare):
+    with duckdb.connect(str(bare.warehouse)) as connection:
         yield connection
 
 
-def test_a_duckdb_file_of_the_first_release_is_upgraded(study):
-    with file_of(study) as connection:
+def test_a_duckdb_file_of_the_first_release_is_upgraded(bare):
+    with file_of(bare) as connection:
         for statement in first_release(DUCKDB):
             connection.execute(statement)
         # The first release wrote no version.
         connection.execute(f"DROP TABLE {migrate.VERSION_TABLE}")
-    done = publish(study, people(A, B), NOW)
+    done = publish(bare, people(A, B), NOW)
     assert (done.published, done.removed, done.rebuilt) == (["pa", "pb"], ["gone"], None)
-    assert warehouse_rows(study.warehouse) == expected([A, B])
-    assert publish(study, people(A, B), NOW).published == []
+    assert warehouse_rows(bare.warehouse) == expected([A, B])
+    assert publish(bare, people(A, B), NOW).published == []
 
 
-def test_rows_that_wait_for_their_marts_survive_the_upgrade(study):
-    with file_of(study) as connection:
+def test_rows_that_wait_for_their_marts_survive_the_upgrade(bare):
+    with file_of(bare) as connection:
         for statement in first_release(DUCKDB):
             connection.execute(statement)
-    (study.lake / "_mart" / "pa.json").unlink()
-    publish(study, people(A, B), NOW)
-    with duckdb.connect(str(study.warehouse), read_only=True) as connection:
+    (bare.lake / "_mart" / "pa.json").unlink()
+    publish(bare, people(A, B), NOW)
+    with duckdb.connect(str(bare.warehouse), read_only=True) as connection:
         found = connection.execute("SELECT participant_id, arm FROM participant ORDER BY 1").fetchall()
         assert found == [("pa", "old"), ("pb", "arm0")]
-        assert missing(duckdb_shape(connection, study.warehouse.stem), DUCKDB) == []
+        assert missing(duckdb_shape(connection, bare.warehouse.stem), DUCKDB) == []
 
 
-def test_a_postgresql_schema_of_the_first_release_is_upgraded_with_the_publication(study, postgres):
-    study = on(study, postgres)
+def test_a_postgresql_schema_of_the_first_release_is_upgraded_with_the_publication(bare, postgres):
+    study = on(bare, postgres)
     with connected(postgres) as connection:
         for statement in first_release(POSTGRESQL):
             run(connection, statement)
@@ -127,20 +137,20 @@ def duckdb_first_columns():
         return [(table, column) for table, column, *_ in duckdb_shape(connection, "memory")]
 
 
-def test_a_newer_duckdb_file_is_refused_and_not_touched(study):
-    publish(study, people(A, B), NOW)
-    with file_of(study) as connection:
+def test_a_newer_duckdb_file_is_refused_and_not_touched(bare):
+    publish(bare, people(A, B), NOW)
+    with file_of(bare) as connection:
         connection.execute(f"UPDATE {migrate.VERSION_TABLE} SET version_num = 'ingest_9999'")
-    before = study.warehouse.read_bytes()
+    before = bare.warehouse.read_bytes()
     with pytest.raises(Terminal, match="newer version of this program"):
-        publish(study, people(A, B), NOW)
-    assert study.warehouse.read_bytes() == before
+        publish(bare, people(A, B), NOW)
+    assert bare.warehouse.read_bytes() == before
 
 
-def test_a_duckdb_file_of_somebody_else_is_not_touched(study):
-    with file_of(study) as connection:
+def test_a_duckdb_file_of_somebody_else_is_not_touched(bare):
+    with file_of(bare) as connection:
         connection.execute("CREATE TABLE theirs AS SELECT 7 AS a")
-    before = study.warehouse.read_bytes()
+    before = bare.warehouse.read_bytes()
     with pytest.raises(Terminal, match="something else than a warehouse"):
-        publish(study, people(A, B), NOW)
-    assert study.warehouse.read_bytes() == before
+        publish(bare, people(A, B), NOW)
+    assert bare.warehouse.read_bytes() == before

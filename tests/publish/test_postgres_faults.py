@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -14,25 +13,12 @@ from ingest._core.errors import Again, IngestError, Terminal, Transient, WrongUs
 from ingest.publish import postgres_warehouse
 from ingest.publish.warehouse import publish
 from ingest.report.status import status
-from publish.small_lake import NOW, Content, expected, people, put, study_at
+from publish.conftest import A, B
+from publish.small_lake import NOW, Content, expected, people, put
 from publish.test_postgres import all_rows, on
 from servers import OWNER, PASSWORD, start_postgres
 
-A, B = Content("pa"), Content("pb", nights=2)
 REVISED = replace(B, variant=1)
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory):
-    study = study_at(tmp_path_factory.mktemp("prepared"))
-    put(study, A, B)
-    return study.root
-
-
-@pytest.fixture
-def bare(lake, tmp_path):
-    shutil.copytree(lake, tmp_path / "study")
-    return study_at(tmp_path / "study")
 
 
 @pytest.fixture

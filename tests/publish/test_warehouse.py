@@ -348,6 +348,21 @@ def test_a_full_disk_is_seen_before_anything_is_written(published, monkeypatch):
     assert publish(published, people(A, B, C), NOW).published == ["pb"]
 
 
+def test_a_file_in_which_most_were_replaced_is_as_small_as_a_new_one(tmp_path):
+    everybody = [Content(f"p{n}", nights=25) for n in range(3)]
+    revised = [*(replace(each, variant=1) for each in everybody[:2]), everybody[2]]
+    sizes = []
+    for name, first in (("new", revised), ("replaced", everybody)):
+        study = study_at(tmp_path / name)
+        put(study, *first)
+        publish(study, people(*first), NOW)
+        put(study, *revised[:2])
+        publish(study, people(*revised), NOW)
+        sizes.append(study.warehouse.stat().st_size)
+    assert warehouse_rows(study.warehouse) == expected(revised)
+    assert sizes[0] == sizes[1]
+
+
 def test_leftovers_of_a_killed_publication_are_swept(published):
     stale = published.root / ".tmp-warehouse.duckdb"
     spilled = published.root / ".tmp-warehouse.duckdb.tmp"

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.schema import CreateTable
 
 from ingest._core import contract
 from ingest._core.errors import Terminal
@@ -29,19 +24,23 @@ _URLS = {"duckdb": "duckdb://", POSTGRESQL: "postgresql+psycopg://"}
 
 
 @cache
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(Path(__file__).parent / "migrations"))
+def revisions() -> list[str]:
+    """The revisions this version knows, oldest first: each file below migrations/versions is named by its own.
+
+    Alembic and SQLAlchemy take most of a second to import, so they are only where tables are made or upgraded.
+    """
+    folder = resources.files("ingest.publish") / "migrations" / "versions"
+    return sorted(each.name.removesuffix(".py") for each in folder.iterdir() if each.name.startswith(_PREFIX))
 
 
 def head() -> str:
     """The revision of this version's warehouse."""
-    return str(_scripts().get_current_head())
+    return revisions()[-1]
 
 
 def check_revision(found: list[str], where: str) -> str:
     """The revision a warehouse says it has; raises Terminal where it is newer than this program or not ours."""
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if len(found) == 1 and found[0] in known:
+    if len(found) == 1 and found[0] in revisions():
         return found[0]
     if len(found) == 1 and found[0].startswith(_PREFIX):
         raise Terminal(
@@ -61,6 +60,9 @@ def not_ours(where: str) -> Terminal:
 
 def creation(engine: str, settings: Settings) -> list[str]:
     """Statements that make every table of this version, empty, with comments and without indexes."""
+    import sqlalchemy as sa
+    from sqlalchemy.schema import CreateTable
+
     metadata = contract.sqlalchemy_metadata()
     dialect = sa.make_url(_URLS[engine]).get_dialect()()
     statements = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
@@ -71,6 +73,11 @@ def creation(engine: str, settings: Settings) -> list[str]:
 
 def upgrade(engine: str, since: str | None, until: str = "head") -> list[str]:
     """Statements that bring a warehouse of revision `since` (None: an empty one) to the tables of `until`."""
+    import sqlalchemy as sa
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     statements: list[str] = []
 
     class Collected(io.StringIO):
@@ -79,7 +86,7 @@ def upgrade(engine: str, since: str | None, until: str = "head") -> list[str]:
                 statements.append(text.strip().removesuffix(";"))
             return len(text)
 
-    scripts = _scripts()
+    scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
 
     def steps(revision: Any, _context: Any) -> Any:
         return scripts._upgrade_revs(until, revision)  # noqa: SLF001 - Alembic's documented way without its command
