@@ -13,6 +13,7 @@ from ingest._core.errors import IngestError, WrongUse
 
 if TYPE_CHECKING:
     from ingest._core.study import Study
+    from ingest.erase import Erased
     from ingest.mart.cohort import Associated
     from ingest.pipeline import Run
 
@@ -118,6 +119,7 @@ def _show_run(done: Run) -> None:
     counts = done.loaded.counts()
     waiting = f"; {done.unsettled} still changing, left for the next run" if done.unsettled else ""
     waiting += f"; {done.waiting} wait for their row in roster.csv" if done.waiting else ""
+    waiting += f"; {done.erased} of erased participants, left alone" if done.erased else ""
     odd = f"; {done.not_files} links, pipes, files closed to us or with names not in UTF-8, left alone"
     waiting += odd if done.not_files else ""
     typer.echo(f"landing    {done.present} exports{waiting}")
@@ -233,6 +235,45 @@ def acknowledge(
     if behind:
         refresh(study, progress(console(stderr=True)))
     typer.echo(said)
+
+
+@app.command()
+def withdraw(
+    context: typer.Context,
+    participant: Annotated[str, typer.Argument(help="A ref of roster.csv, or a participant_id.")],
+    on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day without consent, like 2026-03-01.")],
+    keep: Annotated[bool, typer.Option("--keep/--erase", help="What was recorded before: keep it, or erase all.")],
+) -> None:
+    """Write a withdrawal into roster.csv and take what is from that day on out of marts and warehouse."""
+    from ingest.report.console import console, progress
+    from ingest.withdraw import withdraw as do
+
+    done = do(_study(context), participant, on.date(), keep, progress(console(stderr=True)))
+    if done.erased is not None:
+        _show_erased(done.erased)
+    else:
+        typer.echo(f"withdrawn from {done.on} on; {done.nights} nights before that day stay")
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    participant: Annotated[str, typer.Argument(help="A ref of roster.csv, or a participant_id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone: say so.")] = False,
+) -> None:
+    """Remove a participant from all stores, and say what remains."""
+    from ingest.erase import erase as do
+
+    if not yes:
+        raise WrongUse("an erasure cannot be undone; add --yes to do it")
+    _show_erased(do(_study(context), participant))
+
+
+def _show_erased(done: Erased) -> None:
+    typer.echo("erased     " + ", ".join(f"{count} {store.replace('_', ' ')}" for store, count in done.removed.items()))
+    typer.echo("What remains, and who has to see to it:")
+    for line in done.remains:
+        typer.echo(f"  [ ] {line}")
 
 
 @app.command()

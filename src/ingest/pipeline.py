@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,12 @@ Step = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """A progress bar: given a title and a total, a context that yields a function to call after each piece."""
 
 
+@contextmanager
+def silent(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+    """No progress bar."""
+    yield lambda: None
+
+
 @dataclass(frozen=True)
 class Run:
     """What a run did at each stage."""
@@ -30,6 +36,7 @@ class Run:
     unsettled: int
     waiting: int
     not_files: int
+    erased: int
     loaded: LoadResult
     rebuilt: RebuildResult
     published: Published
@@ -44,7 +51,7 @@ def run(study: Study, step: Step) -> Run:
             loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
         record.add_load(loaded.counts())
         after = refresh(study, step, record=record)
-    return Run(found.present, found.unsettled, found.waiting, found.not_files, loaded, *after)
+    return Run(found.present, found.unsettled, found.waiting, found.not_files, found.erased, loaded, *after)
 
 
 def associate(study: Study, step: Step) -> tuple[Associated, Published]:
@@ -60,19 +67,21 @@ def associate(study: Study, step: Step) -> tuple[Associated, Published]:
 
 
 def refresh(
-    study: Study, step: Step, also: Iterable[str] = (), *, record: OpsRun | None = None
+    study: Study, step: Step, also: Iterable[str] = (), *, record: OpsRun | None = None, scrub: bool = False
 ) -> tuple[RebuildResult, Published]:
-    """Rebuild the stale participants and those of `also`, then publish; a run of its own unless part of `record`."""
+    """Rebuild the stale participants and those of `also`, then publish (`scrub`: as `publish` explains); a run of its
+    own unless part of `record`.
+    """
     if record is None:
         with recorded(study, "publish") as own:
-            return refresh(study, step, also, record=own)
+            return refresh(study, step, also, record=own, scrub=scrub)
     ids = sorted({*stale(study), *also})
     with step("building nights", len(ids)) as done:
         rebuilt = rebuild(study, ids, done)
     record.participants_rebuilt = len(set(rebuilt.participants) - {NOBODY})
     record.nights_rebuilt = rebuilt.nights
     with step("publishing", 0) as done:
-        published = publish_study(study, lambda _done, _total: done(), run=record)
+        published = publish_study(study, lambda _done, _total: done(), run=record, scrub=scrub)
     return rebuilt, published
 
 

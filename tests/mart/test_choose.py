@@ -136,7 +136,7 @@ def test_nothing_on_or_after_the_withdrawal() -> None:
     gone = replace(ALICE, withdrew_on=date(2026, 3, 2))
     out = built(*(Sleep(f"s{day}", f"2026-03-0{day}T23:00") for day in (1, 2, 3)), person=gone)
     assert set(nights(out)) == {"2026-03-01"}
-    assert {name: role for name, (role, _) in roles(out).items()} == {"s1": "main", "s2": "rejected", "s3": "rejected"}
+    assert {name: role for name, (role, _) in roles(out).items()} == {"s1": "main"}
 
 
 @pytest.mark.parametrize(("history", "expected"), [("keep", {"2026-03-01", "2026-03-02"}), ("drop", {"2026-03-02"})])

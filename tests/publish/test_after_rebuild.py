@@ -7,18 +7,24 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ingest._core.roster import Roster, RosterEntry
+from ingest._core.study import read_roster
 from ingest.harmonise.identity import entries_by_id, make_key
 from ingest.lake.store import commit
 from ingest.mart.rebuild import rebuild, stale
 from ingest.publish.warehouse import publish_study
 from publish.small_lake import EXPORTED, Content, arrow, study_at
+from studies import write_roster
+
+
+def enrolled(study, *refs):
+    """The study with a roster of these."""
+    write_roster(study.root, dict.fromkeys(refs, "Europe/Oslo"))
+    return replace(study, roster=read_roster(study.root))
 
 
 @pytest.fixture
 def study(tmp_path):
-    roster = Roster({ref: RosterEntry(ref, "Europe/Oslo") for ref in ("r1", "r2")})
-    study = replace(study_at(tmp_path), roster=roster)
+    study = enrolled(study_at(tmp_path), "r1", "r2")
     make_key(study)
     for participant_id in entries_by_id(study):
         content = Content(participant_id, nights=3)
@@ -61,7 +67,7 @@ def test_marts_go_from_rebuild_to_warehouse(study):
 
 def test_who_leaves_the_roster_leaves_the_warehouse(study):
     run(study)
-    left = replace(study, roster=Roster({"r1": study.roster.entries["r1"]}))
+    left = enrolled(study, "r1")
     stays = list(entries_by_id(left))
     done = run(left)
     assert done.removed == sorted(entries_by_id(study).keys() - set(stays))

@@ -26,6 +26,11 @@ def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251
 
 
+def local_date(instant: datetime, zone_name: str) -> date:
+    """The date on a zone's calendars at this instant."""
+    return date(1970, 1, 1) + timedelta(days=int(zone(zone_name).to_local(np.array([to_micros(instant)]))[0] // DAY))
+
+
 def tzdata_version() -> str:
     """Version of the zone rules in use: always those of the tzdata package, never the machine's."""
     import tzdata

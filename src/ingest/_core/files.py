@@ -130,14 +130,14 @@ def digest(*parts: str | bytes) -> str:
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file at `path`; raises Transient if another process holds it."""
+def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file at `path`; raises Transient if another process holds it, unless told to `wait` for it."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise Transient(f"{what} is busy in another process; run again when it has ended") from error
         yield

@@ -1,16 +1,18 @@
-"""Who takes part: roster.csv, time_zones.csv and phases.csv."""
+"""Who takes part: roster.csv, time_zones.csv, phases.csv and consents.csv."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from ingest._core.clock import zone_exists
+from ingest._core.consents import CONSENT_COLUMNS, CONSENT_OPTIONAL, Consent, with_consent
 from ingest._core.errors import WrongUse
 from ingest._core.files import digest
 from ingest._core.phases import PHASE_COLUMNS, PHASE_OPTIONAL, Phase, with_phase
@@ -18,6 +20,10 @@ from ingest._core.phases import PHASE_COLUMNS, PHASE_OPTIONAL, Phase, with_phase
 REF = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 STUDY_LOGS = "_logs"
 NOBODY = "_study"
+ERASED = (
+    "this participant was erased and is not taken in again; remove the row (whoever joins anew gets another "
+    "participant_ref)"
+)
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TRAVEL = ("participant_ref", "from_local", "time_zone")
 _REQUIRED = ("participant_ref",)
@@ -38,7 +44,8 @@ class RosterEntry:
 
     `free_days` are weekdays, 0 for Monday; empty where the roster does not say. `travel` holds the periods of
     time_zones.csv in order: from this local time on (of the new zone) the participant was in that zone. `phases`
-    holds those of phases.csv in order; they share no day.
+    holds those of phases.csv in order; they share no day. `consents` holds the rows of consents.csv; without any, every
+    scope is granted.
     """
 
     participant_ref: str
@@ -51,6 +58,7 @@ class RosterEntry:
     free_days: tuple[int, ...] = ()
     travel: tuple[tuple[datetime, str], ...] = ()
     phases: tuple[Phase, ...] = ()
+    consents: tuple[Consent, ...] = ()
 
     def hash_part(self) -> str:
         """Hash of all that the marts take from this entry."""
@@ -66,6 +74,7 @@ class RosterEntry:
                     self.free_days,
                     self.travel,
                     self.phases,
+                    self.consents,
                 )
             )
         )
@@ -83,41 +92,58 @@ class Roster:
     waiting: frozenset[str] = frozenset()
 
 
-def load_roster(path: Path, zones_path: Path | None = None, phases_path: Path | None = None) -> Roster:
-    """roster.csv and, where they are there, time_zones.csv and phases.csv: entries that can be used, and a line with
-    file and row number for each row that cannot; raises WrongUse where a file cannot be used at all.
+def load_roster(
+    path: Path,
+    zones_path: Path | None = None,
+    phases_path: Path | None = None,
+    consents_path: Path | None = None,
+    erased: Callable[[str], bool] = lambda _ref: False,
+) -> Roster:
+    """roster.csv and, where they are there, time_zones.csv, phases.csv and consents.csv: entries that can be used, and
+    a line with file and row number for each row that cannot; raises WrongUse where a file cannot be used at all.
 
-    A participant with a bad row in any of them waits.
+    A participant with a bad row in any of them waits. A ref that was `erased` is not taken in again.
     """
-    entries: dict[str, RosterEntry] = {}
-    problems, waiting = [], set()
+    found = Roster({})
+    waiting: set[str] = set()
     for number, row in _rows(path, _REQUIRED, _OPTIONAL):
         try:
-            entry = _entry(row)
-            if entry.participant_ref in entries:
-                raise ValueError("participant_ref stands twice; keep one row per participant")
-            entries[entry.participant_ref] = entry
+            _take_in(found, _entry(row), erased)
         except ValueError as error:
-            problems.append(f"{path.name} line {number}: {error}")
+            found.problems.append(f"{path.name} line {number}: {error}")
             waiting.add((row.get("participant_ref") or "").strip())
     for beside, required, optional, change in (
         (zones_path, _TRAVEL, (), _with_travel),
         (phases_path, PHASE_COLUMNS, PHASE_OPTIONAL, _with_phase),
+        (consents_path, CONSENT_COLUMNS, CONSENT_OPTIONAL, _with_consent),
     ):
         if beside is None or not beside.exists():
             continue
         for number, row in _rows(beside, required, optional):
             ref = (row.get("participant_ref") or "").strip()
             try:
-                if ref in entries:
-                    entries[ref] = change(entries[ref], row, number)
-                elif ref not in waiting:
-                    raise ValueError("participant_ref does not stand in roster.csv; add it there or remove this row")
+                _change(found, ref, partial(change, row=row, line=number), waiting)
             except ValueError as error:
-                problems.append(f"{beside.name} line {number}: {error}")
+                found.problems.append(f"{beside.name} line {number}: {ERASED if erased(ref) else error}")
                 waiting.add(ref)
-                entries.pop(ref, None)
-    return Roster(entries, problems, frozenset(waiting - entries.keys()))
+                found.entries.pop(ref, None)
+    back = {ref for ref in waiting if erased(ref)}
+    return Roster(found.entries, found.problems, frozenset(waiting - found.entries.keys() - back))
+
+
+def _take_in(found: Roster, entry: RosterEntry, erased: Callable[[str], bool]) -> None:
+    if erased(entry.participant_ref):
+        raise ValueError(ERASED)
+    if entry.participant_ref in found.entries:
+        raise ValueError("participant_ref stands twice; keep one row per participant")
+    found.entries[entry.participant_ref] = entry
+
+
+def _change(found: Roster, ref: str, change: Callable[[RosterEntry], RosterEntry], waiting: Collection[str]) -> None:
+    if ref in found.entries:
+        found.entries[ref] = change(found.entries[ref])
+    elif ref not in waiting:
+        raise ValueError("participant_ref does not stand in roster.csv; add it there or remove this row")
 
 
 def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> list[tuple[int, dict[str, str | None]]]:
@@ -141,7 +167,11 @@ def _with_phase(entry: RosterEntry, row: dict[str, str | None], line: int) -> Ro
     return replace(entry, phases=with_phase(entry.phases, row, line))
 
 
-def _with_travel(entry: RosterEntry, row: dict[str, str | None], _line: int) -> RosterEntry:
+def _with_consent(entry: RosterEntry, row: dict[str, str | None], line: int) -> RosterEntry:
+    return replace(entry, consents=with_consent(entry.consents, row, line))
+
+
+def _with_travel(entry: RosterEntry, row: dict[str, str | None], line: int) -> RosterEntry:
     zone_name = (row.get("time_zone") or "").strip()
     if not zone_exists(zone_name):
         raise ValueError(f"time_zone is no IANA zone like Europe/Oslo{_near_zone(zone_name)}")

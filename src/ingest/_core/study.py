@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ingest._core.clock import travelled
 from ingest._core.errors import Terminal, WrongUse
-from ingest._core.files import inside
+from ingest._core.files import inside, locked
 from ingest._core.roster import Roster, RosterEntry, load_roster
 from ingest._core.settings import Settings, load_settings
+from ingest._core.tombstones import tombstones
+
+PARTICIPANT_FILES = ("time_zones.csv", "phases.csv", "consents.csv", "roster.csv")
+"""Tables that people keep, with a row for each participant or more."""
 
 
 @dataclass(frozen=True)
@@ -60,5 +65,15 @@ def open_study(root: Path) -> Study:
     """Read study.yaml, roster.csv and the tables beside it; raises WrongUse where they cannot be used."""
     if not root.is_dir():
         raise WrongUse(f"{root} is no folder; `ingest init DIR` makes a study, `--study DIR` says where it is")
-    roster = load_roster(root / "roster.csv", root / "time_zones.csv", root / "phases.csv")
-    return Study(root, load_settings(root / "study.yaml"), roster)
+    return Study(root, load_settings(root / "study.yaml"), read_roster(root))
+
+
+def read_roster(root: Path) -> Roster:
+    """The roster of the study in `root` as it stands now; raises WrongUse where a table cannot be used."""
+    zones, phases, consents, roster = (root / name for name in PARTICIPANT_FILES)
+    return load_roster(roster, zones, phases, consents, tombstones(root / "identity").holds)
+
+
+def consent_lock(root: Path) -> AbstractContextManager[None]:
+    """Held, by one process at a time, while somebody's consent is written down or rows are committed by it."""
+    return locked(root / "identity" / ".consent.lock", "the roster", wait=True)

@@ -147,6 +147,22 @@ class Arrivals:
                 (unit_id, folder, claimed_with, json.dumps([a.token for a in found])),
             )
 
+    def folders(self) -> list[str]:
+        """Every folder of landing that something arrived in, sorted."""
+        rows = self._db.execute("select folder from arrival union select folder from unit_claims order by 1")
+        return [row[0] for row in rows]
+
+    def forget(self, folder: str) -> int:
+        """Leave no byte of what arrived in a folder; returns how many exports that were."""
+        below = f"landing/{folder}/"
+        self._db.execute("pragma secure_delete = on")
+        with self._db:
+            count = self._db.execute("delete from arrival where folder = ?", (folder,)).rowcount
+            self._db.execute("delete from unit_claims where folder = ?", (folder,))
+            self._db.execute("delete from file_hash where substr(path, 1, length(?1)) = ?1", (below,))
+        self._db.execute("vacuum")
+        return count
+
     def mark_present(self, tokens: set[str]) -> None:
         """Note which exports stand in landing now; writes only what differs from the last look."""
         before = {row[0] for row in self._db.execute("select token from arrival where present = 1")}

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
-import hmac
 import io
 import os
 from collections.abc import Mapping
-from hashlib import sha256
-from pathlib import Path
 
 from ingest._core.errors import Terminal
 from ingest._core.files import TMP_PREFIX, sync_folder, write_bytes
+from ingest._core.pseudonyms import KEY_BYTES, participant_id, read_key
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
+from ingest._core.tombstones import tombstones
 from ingest.harmonise.person import Person
-
-_KEY_BYTES = 32
 
 
 def make_key(study: Study) -> None:
@@ -34,7 +31,7 @@ def make_key(study: Study) -> None:
         )
     study.identity.mkdir(mode=0o700, parents=True, exist_ok=True)
     tmp = study.identity / f"{TMP_PREFIX}key-{os.getpid()}"
-    write_bytes(tmp, os.urandom(_KEY_BYTES).hex().encode() + b"\n", 0o600)
+    write_bytes(tmp, os.urandom(KEY_BYTES).hex().encode() + b"\n", 0o600)
     try:
         os.link(tmp, path)  # fails where another process was first, whose key then holds
     except FileExistsError:
@@ -46,7 +43,7 @@ def make_key(study: Study) -> None:
 
 def people(study: Study) -> dict[str, Person]:
     """The roster's participants by ref, with their pseudonyms and zones."""
-    key = _key(study.identity / "key")
+    key = read_key(study.identity / "key")
     found = {}
     for ref, entry in study.roster.entries.items():
         zone_name, basis = study.zone_of(entry)
@@ -56,7 +53,7 @@ def people(study: Study) -> dict[str, Person]:
 
 def waiting_ids(study: Study) -> set[str]:
     """participant_ids of roster rows that cannot be used as they stand."""
-    key = _key(study.identity / "key")
+    key = read_key(study.identity / "key")
     return {participant_id(key, ref) for ref in study.roster.waiting}
 
 
@@ -65,16 +62,16 @@ def entries_by_id(study: Study) -> dict[str, RosterEntry]:
     return {person.participant_id: study.roster.entries[ref] for ref, person in people(study).items()}
 
 
-def participant_id(key: bytes, ref: str) -> str:
-    """`p` and 20 hexadecimal digits of HMAC-SHA256(key, ref); a letter first, since hive readers count digits."""
-    return "p" + hmac.new(key, ref.encode(), sha256).hexdigest()[:20]
-
-
 def write_links(study: Study, known: Mapping[str, Person]) -> None:
-    """Bring identity/participants.csv up to date; refs that left the roster stay resolvable."""
+    """Bring identity/participants.csv up to date; refs that left the roster stay resolvable until erased."""
+    links = {**read_links(study), **{person.participant_id: ref for ref, person in known.items()}}
+    for erased in tombstones(study.identity).among(links):
+        del links[erased]
+    _write(study, links)
+
+
+def _write(study: Study, links: Mapping[str, str]) -> None:
     path = study.identity / "participants.csv"
-    links = {person.participant_id: ref for ref, person in known.items()}
-    links = {**read_links(study), **links}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["participant_id", "participant_ref"])
@@ -93,13 +90,8 @@ def read_links(study: Study) -> dict[str, str]:
         return {row["participant_id"]: row["participant_ref"] for row in csv.DictReader(stream)}
 
 
-def _key(path: Path) -> bytes:
-    try:
-        key = bytes.fromhex(path.read_text().strip())
-    except FileNotFoundError as error:
-        raise Terminal("identity/key is missing; `ingest run` makes one in a new study, else restore it") from error
-    except ValueError as error:
-        raise Terminal("identity/key is damaged; restore it from your backup") from error
-    if len(key) != _KEY_BYTES:
-        raise Terminal("identity/key is damaged; restore it from your backup")
-    return key
+def remove_link(study: Study, participant_id: str) -> None:
+    """Take a participant out of identity/participants.csv; none is no error."""
+    links = read_links(study)
+    if links.pop(participant_id, None) is not None:
+        _write(study, links)

@@ -13,6 +13,7 @@ from ingest._core.errors import Refused, Transient
 from ingest._core.files import digest, sweep_temporary
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
+from ingest._core.tombstones import tombstones
 from ingest.arrive.archive import open_archive
 from ingest.arrive.arrivals import Arrival, Arrivals, files_id, open_arrivals, token_of
 from ingest.arrive.landing import NotAFile, Unit, open_regular, units
@@ -21,6 +22,7 @@ from ingest.decode.registry import decoder, decoders, reports_uses
 from ingest.harmonise.identity import make_key, people, write_links
 from ingest.harmonise.person import Person
 from ingest.harmonise.substances import registry_digest
+from ingest.lake.removal import remove_erased
 from ingest.lake.store import commits, manifests, retire
 
 LAYOUT = "2"
@@ -39,6 +41,7 @@ class Plan:
     unsettled: int = 0
     waiting: int = 0
     not_files: int = 0
+    erased: int = 0
 
     def batches(self, batch_bytes: int) -> list[list[str]]:
         """`in_batches` of the exports to decode."""
@@ -85,6 +88,8 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
     known = people(study)
     write_links(study, known)
     now = clock.now()
+    stones = tombstones(study.identity)
+    remove_erased(study.lake, stones)
     sweep_temporary(study.lake, now.timestamp() - _STALE_S)
     result = Plan()
     tokens: set[str] = set()
@@ -94,6 +99,8 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
             progress(count)
             if isinstance(unit, NotAFile):
                 result.not_files += 1
+            elif stones.holds(unit.folder):
+                result.erased += 1
             elif unit.folder in study.roster.waiting:
                 result.waiting += 1
             elif not unit.settled(now.timestamp(), study.settings.quiet_seconds):

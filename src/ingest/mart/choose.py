@@ -96,12 +96,9 @@ def _date(records: list[Record], sessions: Sessions, person: PersonSettings, set
     begin = (locals_of(sessions, first, start, person) - (person.day_anchor_hour - NOON) * HOUR) % DAY
     low, high = ((at.hour * 60 + at.minute) * MINUTE for at in (settings.nights.nap_from, settings.nights.nap_to))
     since = day_number(person.enrolled_on) if settings.history == "drop" and person.enrolled_on else None
-    until = day_number(person.withdrew_on) if person.withdrew_on else None
     for record, day, clock in zip(records, night, begin.tolist(), strict=True):
         record.night = day
-        if until is not None and day >= until:
-            record.role, record.reason = "rejected", "after withdrawal"
-        elif since is not None and day < since:
+        if since is not None and day < since:
             record.role, record.reason = "rejected", "before enrolment"
         by_day = record.length < settings.nights.nap_max_h * HOUR and low <= clock and clock + record.length <= high
         if record.nap_reported:

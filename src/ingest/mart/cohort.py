@@ -19,9 +19,11 @@ from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import CohortState, write_cohort
 from ingest.lake.store import manifests, read
 from ingest.mart.association import Block, association, is_primary_block, person_blocks
+from ingest.mart.consent import consented
 from ingest.mart.dose_sleep import Cell, dose_sleep, person_cells
 from ingest.mart.flow import PersonFlow, flow, person_flow
 from ingest.mart.participant import DEFINITIONS_VERSION
+from ingest.mart.person import PersonSettings
 from ingest.mart.pooled import Fit, PrimaryNights, primary_fits
 from ingest.mart.rebuild import MartState, mart_states, person_settings
 from ingest.mart.record_versions import current_records
@@ -95,7 +97,7 @@ def _gather(study: Study, participant_id: str, gathered: _Gathered) -> None:
     marts = {table: _part(study, table, participant_id) for table in _MARTS}
     of = manifests(study.lake, participant_id)
     exported = any(each.status in ("loaded", "partial") for each in of)
-    own = series(marts, person, study.settings, _withdrawal(study, participant_id))
+    own = series(marts, person, study.settings, _withdrawal(study, person))
     if own is None:
         gathered.flows.append(PersonFlow(exported, 0, {}))
         return
@@ -112,7 +114,7 @@ def _part(study: Study, table: str, participant_id: str) -> pa.Table:
     return pq.ParquetFile(path).read() if path.exists() else arrow_schema(table).empty_table()
 
 
-def _withdrawal(study: Study, participant_id: str) -> dict[int, float]:
+def _withdrawal(study: Study, person: PersonSettings) -> dict[int, float]:
     """The day's total of the study's withdrawal scale, the mean where there are several; items on sleep are left out.
 
     An answer speaks of its own day only: it is not carried to other nights.
@@ -120,9 +122,9 @@ def _withdrawal(study: Study, participant_id: str) -> dict[int, float]:
     scale = study.settings.association.withdrawal_scale
     if scale is None:
         return {}
-    rows = current_records(
-        "response_version", read(study.lake, "scale_response", manifests(study.lake, participant_id))
-    )
+    answers = read(study.lake, "scale_response", manifests(study.lake, person.participant_id))
+    granted = consented({"scale_response": answers}, {person.participant_id: person})
+    rows = current_records("response_version", granted["scale_response"])
     rows = rows.filter(pc.equal(rows["instrument"], scale))
     found: dict[int, list[float]] = {}
     for row in rows.select(["answered_on", "total", "total_without_sleep_item"]).to_pylist():

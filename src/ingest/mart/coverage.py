@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest._core.clock import DAY, Zone, day_number, to_micros, zone
+from ingest._core.consents import granted_days
 from ingest._core.phases import Phase
 from ingest._core.settings import Exposure
 from ingest.mart._columns import Columns
@@ -18,7 +19,15 @@ from ingest.mart._log import Codes, LogTable, numbers
 from ingest.mart.person import PersonSettings
 from ingest.mart.phase import ByParticipant, phase_of
 
-REASONS = ("withdrawn", "only_nap", "file_refused", "before_first_export", "after_last_export", "no_record")
+REASONS = (
+    "withdrawn",
+    "not_consented",
+    "only_nap",
+    "file_refused",
+    "before_first_export",
+    "after_last_export",
+    "no_record",
+)
 _NO_DAYS: Codes = np.zeros(0, dtype=np.int64)
 _LONG_AGO = np.iinfo(np.int64).min
 
@@ -63,10 +72,11 @@ def coverage(
     date has a diary when it is the night date of one, and counts among the log days. `phases` are those of the table
     phase; NULL on dates that lie in none.
 
-    Where there is no night the first of these that holds is the reason: `withdrawn` on withdrew_on;
-    `only_nap`; `file_refused`; `before_first_export` and `after_last_export`, before the first and after the
-    last night date of any session; `no_record`. `file_refused` stands on dates without any session, or with
-    rejected ones only, up to the local date on which the participant's latest refused export arrived: what such
+    Where there is no night the first of these that holds is the reason: `withdrawn` on withdrew_on; `not_consented`
+    where the scope `sleep` is not granted; `only_nap`; `file_refused`; `before_first_export` and `after_last_export`,
+    before the first and after the last night date of any session; `no_record`. `file_refused` stands on dates without
+    any session, or with rejected ones only, up to the local date on which the participant's latest refused export
+    arrived: what such
     a file holds is not known, except that it cannot hold a later night, so no such date may be called one
     without a record.
     Refused exports of `log_sources` hold no nights and are left out. A partial export was read; what it lost
@@ -167,6 +177,7 @@ def _reason(days: Codes, person: PersonSettings, found: _Found) -> Codes:
     first, last = (found.sessions[0], found.sessions[-1]) if len(found.sessions) else (_LONG_AGO, days.max(initial=0))
     holds = [
         days == withdrew,
+        ~granted_days(person.consents, None, "sleep", days),
         np.isin(days, found.naps) & ~np.isin(days, found.mains),
         ~np.isin(days, found.slept) & (days <= found.refused_until),
         days < first,

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from ingest._core.acknowledgements import Acknowledged
 from ingest._core.contract import to_contract
 from ingest._core.settings import Settings
+from ingest.mart.consent import consented, within_scope
 from ingest.mart.coverage import coverage
 from ingest.mart.day_answers import with_day_answers
 from ingest.mart.diary import in_study, night_diary
@@ -26,7 +27,7 @@ from ingest.mart.same_dose import with_same_dose
 from ingest.mart.session_versions import session_versions, with_left_out
 from ingest.mart.trend import trend
 
-DEFINITIONS_VERSION = "4"
+DEFINITIONS_VERSION = "5"
 """Rises whenever the same lake rows would give other marts."""
 
 
@@ -47,8 +48,10 @@ def build(
     any order; `source_files` rows of schema source_file of the exports that held, or may have held, data for
     them; `last_seen` the last date their exports cover; `log_sources` the sources that hold no sleep; `acknowledged`
     who saw which safety signal; `exported_at` when each export was made, by source_file_id.
+    Rows outside a participant's consent, or from their withdrawal on, are as if they were not there.
     What comes out for one participant depends on that participant's rows alone.
     """
+    lake = consented(lake, people)
     versions = session_versions(lake["sleep_session"])
     current = _current(lake["sleep_session"], versions)
     stages = _stages_of(lake["sleep_stage"], current)
@@ -76,8 +79,9 @@ def build(
         "insomnia_night": insomnia,
         "insomnia_week": insomnia_week(insomnia, people, settings.insomnia, last_seen),
         "phase": phase_rows(in_phase, people),
-        "night_exposure": night_exposure(
-            with_diary_nights(night, of_diary), uses, people, settings.exposure, registry, diaries
+        "night_exposure": within_scope(
+            night_exposure(with_diary_nights(night, of_diary), uses, people, settings.exposure, registry, diaries),
+            "substance_use", "night_date", people,
         ),
         "coverage": coverage(
             night, night_source, uses, _as_made(source_files, exported_at or {}), people, settings.exposure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from ingest._core.consents import Consent
 from ingest._core.phases import Phase
 
 
@@ -16,6 +17,7 @@ class PersonSettings:
     `assumed`). `day_anchor_hour` is the local hour at which a night date begins (12: noon to noon). `free_days`
     are weekdays, 0 for Monday, on which the participant is free of work; empty where the roster does not say.
     `phases` are those of phases.csv, by start; empty where it has none.
+    `consents` are the rows of consents.csv; without any, every scope is granted.
     """
 
     participant_id: str
@@ -27,3 +29,4 @@ class PersonSettings:
     time_basis: str = "roster"
     free_days: frozenset[int] = frozenset()
     phases: tuple[Phase, ...] = ()
+    consents: tuple[Consent, ...] = ()

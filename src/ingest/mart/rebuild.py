@@ -144,8 +144,10 @@ def _build(
 def person_settings(study: Study, participant_id: str, entry: RosterEntry) -> PersonSettings:
     """A roster entry as the marts use it."""
     zone_name, basis = study.zone_of(entry)
-    return PersonSettings(participant_id, zone_name, entry.enrolled_on, entry.withdrew_on, entry.taper_start_on,
-                          entry.day_anchor_hour, basis, frozenset(entry.free_days), entry.phases)  # fmt: skip
+    return PersonSettings(
+        participant_id, zone_name, entry.enrolled_on, entry.withdrew_on, entry.taper_start_on, entry.day_anchor_hour,
+        basis, frozenset(entry.free_days), entry.phases, entry.consents,
+    )  # fmt: skip
 
 
 def source_file_rows(of: Iterable[Manifest]) -> pa.Table:
@@ -188,12 +190,17 @@ class _Inputs:
         seen = (cell for each in self.given.get(participant_id, ()) for cell in each.cells())
         parts = {
             **self._everybody,
-            "roster": entry.hash_part()[:32] if entry else "",
+            "roster": roster_part(entry),
             "zone": digest(self._study.zone_of(entry)[0])[:32] if entry else "",
             "acknowledgements": digest(*seen)[:32],
         }
         whole = digest(*(text for part in sorted(parts.items()) for text in part), *names)
         return MartState(participant_id, whole[:32], DEFINITIONS_VERSION, self._settings_hash, names, parts)
+
+
+def roster_part(entry: RosterEntry | None) -> str:
+    """What of the roster goes into a participant's `mart_hash`: empty for who is not in it."""
+    return entry.hash_part()[:32] if entry else ""
 
 
 _SAID = {

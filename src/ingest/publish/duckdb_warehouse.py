@@ -115,7 +115,8 @@ class DuckdbWarehouse:
         _check_room(self._target)
         # Deleted rows linger in a file's free blocks: where somebody is removed, the others go to a new file.
         # So they do where most are replaced: it takes a third of the time, and the file does not double.
-        anew = has.unusable is not None or bool(todo.removed) or 2 * len(todo.people) > len(has.hashes)
+        most = 2 * len(todo.people) > len(has.hashes)
+        anew = has.unusable is not None or bool(todo.removed) or most or todo.scrub
         if anew:
             create(draft(self._target), self._study.settings)
         else:

@@ -114,7 +114,10 @@ class PostgresWarehouse:
         self._add_keys()
         make_views(self._study.settings, *self._views())
         self._connection.commit()
-        if has.unusable is not None or has.upgraded or todo.removed or len(todo.people) >= _MANY:
+        if todo.scrub:
+            with clear_errors(NAME):
+                self._vacuum("FULL, ANALYZE")
+        elif has.unusable is not None or has.upgraded or todo.removed or len(todo.people) >= _MANY:
             self._tidy()
 
     def source(self) -> duckdb.DuckDBPyConnection:
@@ -174,12 +177,15 @@ class PostgresWarehouse:
     def _tidy(self) -> None:
         """Give dead rows' room free and tell the planner what is there; the publication stands in any case."""
         try:
-            with connected(self._url) as connection:
-                connection.adbc_connection.set_autocommit(True)
-                for table in contract.published_tables():
-                    run(connection, f"VACUUM (ANALYZE) {table}")
+            self._vacuum("ANALYZE")
         except ERRORS as error:
             log.warning("published, but not vacuumed: %s", told(error, NAME))
+
+    def _vacuum(self, how: str) -> None:
+        with connected(self._url) as connection:
+            connection.adbc_connection.set_autocommit(True)
+            for table in contract.published_tables():
+                run(connection, f"VACUUM ({how}) {table}")
 
     def _run_all(self, statements: list[str]) -> None:
         for statement in statements:

@@ -9,7 +9,7 @@ from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, read_cohort_state
 from ingest.lake.store import manifests, participants
-from ingest.mart.rebuild import MartState, mart_states
+from ingest.mart.rebuild import MartState, mart_states, roster_part
 from ingest.publish.tables import Person, participant_row
 
 
@@ -32,7 +32,8 @@ class Plan:
     """Participants to write, to remove, and to leave (marts behind the lake); number of the others.
 
     `cohort` is the state of the tables over all participants, None where there are none to show;
-    `cohort_differs` says that the warehouse has others.
+    `cohort_differs` says that the warehouse has others. `scrub` asks for new files, without what may linger of former
+    rows.
     """
 
     people: list[Person]
@@ -41,6 +42,7 @@ class Plan:
     unchanged: int
     cohort: CohortState | None = None
     cohort_differs: bool = False
+    scrub: bool = False
 
     @property
     def replaced(self) -> list[str]:
@@ -82,7 +84,11 @@ def _cohort(study: Study, people: Mapping[str, RosterEntry]) -> CohortState | No
 
 
 def _as_marts_know(study: Study, state: MartState, entry: RosterEntry | None) -> Person | None:
-    """The participant with the manifests the marts were built from; None where the lake has others by now."""
+    """The participant with the manifests the marts were built from; None where the lake has others by now, or the
+    roster another entry: what it grants may be less.
+    """
+    if state.parts and state.parts["roster"] != roster_part(entry):
+        return None
     by_name = {
         f"{each.source_file_id}.{each.inputs_hash}": each for each in manifests(study.lake, state.participant_id)
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from ingest._core import clock, contract
 from ingest._core.contract import COHORT, OPS
 from ingest._core.errors import Again, Transient
 from ingest._core.roster import NOBODY, RosterEntry
-from ingest._core.study import Study
+from ingest._core.study import Study, consent_lock, read_roster
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import read_cohort_state
 from ingest.mart.rebuild import mart_states
@@ -28,6 +28,8 @@ from ingest.publish.stale import Held, Plan, plan
 from ingest.publish.tables import cohort_row, select, select_cohort
 
 Progress = Callable[[int, int], None]
+People = Callable[[], Mapping[str, RosterEntry]]
+"""The roster's entries by participant_id, as they stand when asked."""
 _GROUP = 50
 _ATTEMPTS = 3
 
@@ -72,12 +74,20 @@ class Published:
         }
 
 
-def publish_study(study: Study, progress: Progress | None = None, *, run: ops.OpsRun | None = None) -> Published:
-    """`publish` with the study's own roster, now; recorded as a run of its own unless it is part of `run`."""
+def publish_study(
+    study: Study, progress: Progress | None = None, *, run: ops.OpsRun | None = None, scrub: bool = False
+) -> Published:
+    """`publish` with the study's own roster as it stands when rows are chosen and, again, when they are committed;
+    recorded as a run of its own unless it is part of `run`.
+    """
+
+    def people() -> Mapping[str, RosterEntry]:
+        return entries_by_id(replace(study, roster=read_roster(study.root)))
+
     if run is not None:
-        return publish(study, entries_by_id(study), clock.now(), progress, run=run)
+        return _tried(study, people, clock.now(), progress, run, scrub)
     with ops.recorded(study, "publish") as own:
-        return publish(study, entries_by_id(study), clock.now(), progress, run=own)
+        return _tried(study, people, clock.now(), progress, own, scrub)
 
 
 def publish(
@@ -87,21 +97,29 @@ def publish(
     progress: Progress | None = None,
     *,
     run: ops.OpsRun | None = None,
+    scrub: bool = False,
 ) -> Published:
     """Bring the warehouse to the state of the marts: whole participants, in one transaction.
 
     `people` are the roster's entries by participant_id; `now` becomes `published_at`; `progress` is called
     with participants done and to do; `run` gets the counts and goes out with the runs before it. Where nothing
     differs, nothing is written. Readers see the old rows until the new ones are whole; whoever has a DuckDB file
-    open keeps the old one. An older warehouse is upgraded.
+    open keeps the old one. An older warehouse is upgraded. Marts that were built from another roster entry wait. With
+    `scrub` the files are written anew even where no row differs, so that nothing of former rows lingers in them.
     Raises Transient where another publication runs, the disk has no room (on DuckDB twice the warehouse's size
     must be free), the server is away, or lake and marts change meanwhile; Terminal where they contradict the
     contract, the role lacks a right, or the warehouse is newer than this program or not one; the old warehouse
     stands then.
     """
+    return _tried(study, lambda: people, now, progress, run, scrub)
+
+
+def _tried(
+    study: Study, people: People, now: datetime, progress: Progress | None, run: ops.OpsRun | None, scrub: bool
+) -> Published:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _publish(study, people, now, progress, run)
+            return _publish(study, people, now, progress, run, scrub)
         except Again:
             if attempt == _ATTEMPTS:
                 raise
@@ -110,23 +128,21 @@ def publish(
 
 
 def _publish(
-    study: Study,
-    people: Mapping[str, RosterEntry],
-    now: datetime,
-    progress: Progress | None,
-    run: ops.OpsRun | None,
+    study: Study, people: People, now: datetime, progress: Progress | None, run: ops.OpsRun | None, scrub: bool
 ) -> Published:
     warehouse = warehouse_of(study)
-    with warehouse.held() as has:
-        todo = plan(study, people, has)
+    with warehouse.held() as has, ExitStack() as until_committed:
+        todo = replace(plan(study, people(), has), scrub=scrub)
         rows: dict[str, int] = {}
-        if todo.replaced or has.unusable is not None or has.upgraded:
+        if todo.replaced or has.unusable is not None or has.upgraded or scrub:
             with warehouse.changed(has, todo):
                 rows = _fill(warehouse, study, todo, now, progress)
                 if run is not None:
                     _complete(run, study, todo, now)
                 warehouse.insert_arrow(ops.TABLE, ops.rows(study, run))
+                until_committed.enter_context(consent_lock(study.root))
                 _check_marts(study, todo)
+                _check_consent(todo, people())
         return Published(
             [person.participant_id for person in todo.people],
             todo.removed,
@@ -177,6 +193,12 @@ def _complete(run: ops.OpsRun, study: Study, todo: Plan, now: datetime) -> None:
     waits = unpublished(study, shown_by(each for each in states if each.participant_id not in todo.waiting))
     run.unpublished_count, run.oldest_unpublished_at = waits.count, waits.oldest_at
     run.silent_participants = len(silent(study, now.date()))
+
+
+def _check_consent(todo: Plan, people: Mapping[str, RosterEntry]) -> None:
+    """Raises Again, so that rows are chosen anew, where the roster changed for somebody whose rows were written."""
+    if any(person.entry != people.get(person.participant_id) for person in todo.people):
+        raise Again("the roster changed during the publication; nothing was published, run again")
 
 
 def _check_marts(study: Study, todo: Plan) -> None:

@@ -1,0 +1,198 @@
+"""Erasing a participant from all stores of a study, so that a second call, after whatever end of the first, finds
+nothing left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ingest._core import clock
+from ingest._core.acknowledgements import acknowledgements_path
+from ingest._core.contract import PUBLISH, fields, published_tables
+from ingest._core.csv_edit import without_rows
+from ingest._core.errors import Terminal, WrongUse
+from ingest._core.files import TMP_PREFIX, locked, remove, write_bytes
+from ingest._core.pseudonyms import participant_id as id_of
+from ingest._core.pseudonyms import read_key
+from ingest._core.roster import NOBODY, STUDY_LOGS
+from ingest._core.study import PARTICIPANT_FILES, Study, consent_lock, open_study
+from ingest._core.tombstones import add_tombstone, tombstones
+from ingest.arrive.arrivals import open_arrivals
+from ingest.harmonise.identity import read_links, remove_link
+from ingest.lake.removal import remove_participant
+from ingest.lake.store import manifests, participants, retire
+from ingest.mart.rebuild import mart_states, rebuild
+from ingest.publish.reading import exists, opened
+from ingest.publish.warehouse import publish_study
+from ingest.report.releases import remove_releases
+
+_BEING_WRITTEN_S = 60
+
+
+@dataclass
+class Erased:
+    """What was removed, as counts by store, and a line for each thing that remains and why."""
+
+    removed: dict[str, int] = field(default_factory=dict)
+    remains: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Plain numbers, for logs and XComs."""
+        return dict(self.removed)
+
+
+def erase(study: Study, participant: str) -> Erased:
+    """Erase a participant, given by participant_id or ref: lake, marts, cohort tables, releases not handed out,
+    reports, warehouse, rows in the study's tables, identity. Landing is never written to.
+
+    From the first step, the tombstone, on nothing of theirs is taken in any more. Called again it does what is left
+    to do, and says so of what it finds. Raises WrongUse for somebody unknown, Terminal where a row is left at the end,
+    and what publishing raises; the erasure is then not complete and is to be called again.
+    """
+    pid = find(study, participant)
+    with locked(study.identity / ".erase.lock", "another erasure"):
+        add_tombstone(study.identity, pid, clock.now().date())
+        now = open_study(study.root)
+        done = Erased()
+        folders = _own_folders(now, pid)
+        done.removed["lake_files"] = remove_participant(now.lake, pid)
+        done.removed["reports"] = _remove_reports(now, pid)
+        removed, handed_out = remove_releases(now, pid)
+        done.removed["releases"] = removed
+        _retire_refusals(now, folders)
+        published = publish_study(now, scrub=True)
+        done.removed["warehouse"] = len({pid} & {*published.removed})
+        done.removed["table_rows"] = _remove_rows(now, pid)
+        done.removed["arrivals"] = _forget_arrivals(now, pid)
+        remove_link(now, pid)
+        _sweep(now)
+        left = traces(now, pid)
+        if left:
+            raise Terminal(f"the erasure is not complete: {'; '.join(left)}; erase again")
+        done.remains = _remains(now, folders, handed_out)
+    return done
+
+
+def find(study: Study, participant: str) -> str:
+    """The participant_id of a ref or participant_id; raises WrongUse where lake, roster and identity know neither."""
+    key = read_key(study.identity / "key")
+    stones = tombstones(study.identity)
+    refs = {*study.roster.entries, *study.roster.waiting, *read_links(study).values()}
+    if participant in refs or stones.holds(participant):
+        return id_of(key, participant)
+    ids = {*(id_of(key, ref) for ref in refs), *participants(study.lake), *mart_states(study.lake)} - {NOBODY}
+    if participant in ids or stones.holds_id(participant):
+        return participant
+    raise WrongUse("no such participant; roster.csv lists the refs, `ingest status` the participant_ids")
+
+
+def traces(study: Study, participant_id: str) -> list[str]:
+    """Where lake, warehouse and identity still name the participant; empty after an erasure."""
+    found = [f"lake/{path.parent.name}" for path in study.lake.glob(f"*/participant_id={participant_id}")]
+    if participant_id in mart_states(study.lake):
+        found.append("lake/_mart")
+    if participant_id in read_links(study):
+        found.append("identity/participants.csv")
+    if exists(study):
+        with opened(study) as reader:
+            for table in tables_of_participants():
+                sql = f"select count(*) from {table} where participant_id = '{participant_id}'"  # noqa: S608 - a hash
+                if reader.rows(sql)[0][0]:
+                    found.append(f"table {table}")
+    return found
+
+
+def tables_of_participants() -> list[str]:
+    """The warehouse's tables whose rows belong to participants."""
+    return [
+        table
+        for table in published_tables()
+        if any(each["name"] == "participant_id" for each in fields(table, PUBLISH))
+    ]
+
+
+def _own_folders(study: Study, pid: str) -> list[Path]:
+    key = read_key(study.identity / "key")
+    folders = study.landing.iterdir() if study.landing.is_dir() else []
+    return [path for path in folders if id_of(key, path.name) == pid]
+
+
+def _remove_reports(study: Study, pid: str) -> int:
+    pages = [path for path in sorted((study.root / "reports").rglob("*")) if path.is_file()]
+    named = [path for path in pages if pid in path.name or pid.encode() in path.read_bytes()]
+    for path in named:
+        remove(path)
+    return len(named)
+
+
+def _retire_refusals(study: Study, folders: list[Path]) -> None:
+    """Take out what was refused of theirs while the roster did not know the folder."""
+    names = {path.name for path in folders}
+    with open_arrivals(study) as store:
+        for held in manifests(study.lake, NOBODY):
+            arrived = {arrival.folder for arrival in store.of_file(held.source_file_id)}
+            if arrived and arrived <= names:
+                retire(study.lake, held)
+    if NOBODY in mart_states(study.lake):
+        rebuild(study, [NOBODY])
+
+
+def _remove_rows(study: Study, pid: str) -> int:
+    key = read_key(study.identity / "key")
+    gone = 0
+    with consent_lock(study.root):
+        for name in PARTICIPANT_FILES:
+            gone += _without(
+                study.root / name, lambda row: id_of(key, (row.get("participant_ref") or "").strip()) == pid
+            )
+    path = acknowledgements_path(study.root)
+    with locked(path.with_name(f".{path.name}.lock"), path.name):
+        gone += _without(path, lambda row: row.get("participant_id") == pid)
+    return gone
+
+
+def _without(path: Path, is_it: Callable[[dict[str, str]], bool]) -> int:
+    if not path.exists():
+        return 0
+    data, gone = without_rows(path.read_bytes(), is_it)
+    if gone:
+        write_bytes(path, data, path.stat().st_mode & 0o777)
+    return gone
+
+
+def _forget_arrivals(study: Study, pid: str) -> int:
+    key = read_key(study.identity / "key")
+    with open_arrivals(study) as store:
+        return sum(store.forget(folder) for folder in store.folders() if id_of(key, folder) == pid)
+
+
+def _sweep(study: Study) -> None:
+    """Remove what a broken-off change of the study's tables left; younger files may be being written."""
+    before = clock.now().timestamp() - _BEING_WRITTEN_S
+    for path in [*study.root.glob(f"{TMP_PREFIX}*"), *study.identity.glob(f"{TMP_PREFIX}*")]:
+        if path.is_file() and path.stat().st_mtime < before:
+            remove(path)
+
+
+def _remains(study: Study, folders: list[Path], handed_out: int) -> list[str]:
+    return list(_checklist(study, folders, handed_out))
+
+
+def _checklist(study: Study, folders: list[Path], handed_out: int) -> Iterator[str]:
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    if files:
+        size = sum(path.stat().st_size for path in files)
+        yield (f"landing: {len(files)} files, {size:,} bytes, in the participant's own folder; they are the originals "
+               "and never touched: delete the folder if law and protocol ask for it")  # fmt: skip
+    logs = [path for path in (study.landing / STUDY_LOGS).rglob("*") if path.is_file()]
+    if logs:
+        yield (f"landing/{STUDY_LOGS}: {len(logs)} study-wide files may hold rows of theirs; they are passed over: "
+               "take them out at the source and hand the logs in anew")  # fmt: skip
+    if handed_out:
+        yield f"releases: {handed_out} handed out hold them; ask who has them to delete them"
+    yield "backups and snapshots of this folder, the database and its write-ahead log: they end with their retention"
+    yield "whoever has an older warehouse file open, or copied rows out of it, still has them"
+    yield ("Airflow: forms, rendered fields and logs of earlier runs may name the participant_id; docs/privacy.md says "
+           "how they go")  # fmt: skip

@@ -1,0 +1,56 @@
+"""Releases that hold a participant: those not handed out yet go with an erasure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ingest._core.files import sync_folder
+from ingest._core.study import Study
+
+HANDED_OUT = "handed-out.txt"
+_CHUNK_BYTES = 1 << 20
+
+
+def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
+    """Remove the releases that hold the participant; returns how many, and how many were handed out and stay."""
+    removed = handed_out = 0
+    for folder in _releases(study):
+        if any(_holds(path, participant_id) for path in sorted(folder.rglob("*")) if path.is_file()):
+            if (folder / HANDED_OUT).exists():
+                handed_out += 1
+            else:
+                shutil.rmtree(folder)
+                sync_folder(folder.parent)
+                removed += 1
+    return removed, handed_out
+
+
+def _releases(study: Study) -> Iterator[Path]:
+    folder = study.root / "releases"
+    return (path for path in (sorted(folder.iterdir()) if folder.is_dir() else []) if path.is_dir())
+
+
+def _holds(path: Path, participant_id: str) -> bool:
+    if path.suffix == ".parquet":
+        file = pq.ParquetFile(path)
+        return "participant_id" in file.schema_arrow.names and any(
+            bool(pc.any(pc.equal(batch["participant_id"].cast("string"), participant_id)).as_py())
+            for batch in file.iter_batches(columns=["participant_id"])
+        )
+    return _says(path, participant_id.encode())
+
+
+def _says(path: Path, word: bytes) -> bool:
+    """True if the file's bytes hold the word."""
+    with path.open("rb") as stream:
+        rest = b""
+        while chunk := stream.read(_CHUNK_BYTES):
+            if word in rest + chunk:
+                return True
+            rest = chunk[-len(word) :]
+    return False
