@@ -1,8 +1,11 @@
-"""Doing again: exports that arrived in an interval, or nights that lie in one."""
+"""Doing again: exports that arrived in an interval, or the nights of whoever has some in one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
@@ -11,109 +14,211 @@ import pyarrow.parquet as pq
 
 from ingest._core.errors import WrongUse
 from ingest._core.files import inside
+from ingest._core.interval import Arrived, arrived_interval, nights_interval
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
-from ingest.arrive.arrivals import Arrival, open_arrivals
+from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
+from ingest.decode.claim import UNKNOWN
+from ingest.decode.registry import decoder, decoders
 from ingest.harmonise.identity import people
 from ingest.lake.load import load_batch
-from ingest.lake.plan import in_batches, owner_of
-from ingest.mart.rebuild import mart_states
+from ingest.lake.plan import in_batches, inputs_hash, owner_of, plan, with_later_logs
+from ingest.lake.store import Manifest, manifest, manifests
+from ingest.mart.rebuild import mart_states, why_stale
 from ingest.pipeline import Step, refresh
+from ingest.publish.ops import OpsRun, recorded
 
 _EXAMPLES = 5
+Interval = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Only:
+    """What a backfill is narrowed to: participant_ids and sources; empty stands for all."""
+
+    participants: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
 
 
 def backfill(
     study: Study,
-    what: str,
-    span: tuple[date, date],
-    participant_id: str | None,
-    source: str | None,
+    arrived: Interval | None,
+    nights: Interval | None,
+    participants: Sequence[str],
+    sources: Sequence[str],
     dry_run: bool,
     step: Step,
 ) -> Iterator[str]:
-    """Lines that say what was done (with `dry_run`: would be done). Both dates belong to the interval.
+    """Lines that say what was done (with `dry_run`: would be done, and nothing is changed).
 
-    `arrived`: the exports that arrived in it are decoded again. `nights`: participants with a night in it are
-    rebuilt, stale or not. Twice the same backfill, in any order, ends in the same bytes.
+    `arrived`: the exports that arrived in it are decoded again. `nights`: participants with a night in it (of one of
+    `sources`) are rebuilt, stale or not. `participants` are refs or ids. Twice the same backfill, in any order and
+    beside others, ends in the same bytes. Raises WrongUse where an interval, a participant or a source is none.
     """
-    if span[1] < span[0]:
-        raise WrongUse("the interval ends before it begins")
-    if participant_id is not None and participant_id not in mart_states(study.lake):
-        raise WrongUse("no such participant_id; `ingest status` lists them")
-    if what == "arrived":
-        yield from _again(study, span, participant_id, source, dry_run, step)
-    else:
-        ids = [pid for pid in _with_nights(study, span) if participant_id in (None, pid)]
-        yield f"{len(ids)} participants have nights from {span[0]} to {span[1]}{_some(ids)}"
-        if not dry_run:
-            yield from _refreshed(study, step, ids)
+    if (arrived is None) == (nights is None):
+        raise WrongUse("say either --arrived FROM TO or --nights FROM TO, as dates like 2026-03-01")
+    only = Only(frozenset(_ids(study, participants)), frozenset(_known_sources(sources)))
+    if arrived is not None:
+        between = arrived_interval(*arrived)
+        yield from _would_decode(study, between, only) if dry_run else _decode_again(study, between, only, step)
+    elif nights is not None:
+        span = nights_interval(*nights)
+        yield from _would_rebuild(study, span, only) if dry_run else _rebuild(study, span, only, step)
 
 
 def arrived_batches(study: Study, start: datetime, end: datetime) -> list[list[str]]:
     """Tokens of the exports that arrived at or after `start` and before `end`, in batches for `load_batch`.
 
-    Only such as stood in landing at the last look. Later study-wide logs of the same source come with one that is
-    decoded again, since theirs are compared with it.
+    Looks at landing first, as every run does. Later study-wide logs of the same source come with one that is decoded
+    again.
     """
+    plan(study)
     with open_arrivals(study) as store:
-        present = store.present()
-    chosen = [each for each in present if start <= each.arrived_at < end]
-    return in_batches(with_later_logs(chosen, present), study.settings.batch_bytes)
+        found = _chosen(study, store, start, end, Only())
+    return in_batches(found, study.settings.batch_bytes)
 
 
-def with_later_logs(chosen: Iterable[Arrival], present: Iterable[Arrival]) -> list[Arrival]:
-    """`chosen` with the study-wide logs of the same sources that stand after one of them, oldest export first."""
-    tokens = {each.token for each in chosen}
-    begun: set[str] = set()
-    found = []
-    for each in present:
-        if each.token in tokens or (each.folder == STUDY_LOGS and each.source in begun):
-            found.append(each)
-            if each.folder == STUDY_LOGS:
-                begun.add(each.source)
-    return found
-
-
-def _again(study: Study, span: tuple[date, date], participant_id: str | None, source: str | None, dry_run: bool,
-           step: Step) -> Iterator[str]:  # fmt: skip
+def _chosen(study: Study, store: Arrivals, start: datetime, end: datetime, only: Only) -> list[Arrival]:
+    """Those in landing at the last look. A participant's are those of their folder and the study-wide logs that hold
+    something of theirs.
+    """
     known = people(study)
 
-    def wanted(arrival: Arrival) -> bool:
-        return (span[0] <= arrival.arrived_at.date() <= span[1] and source in (None, arrival.source)
-                and participant_id in (None, owner_of(arrival, known)))  # fmt: skip
+    def whose(arrival: Arrival) -> bool:
+        if not only.participants or owner_of(arrival, known) in only.participants:
+            return True
+        return arrival.folder == STUDY_LOGS and any(
+            manifest(study.lake, pid, arrival.source_file_id) is not None for pid in only.participants
+        )
 
-    with open_arrivals(study) as store:
-        present = {folder: store.present_ids(folder) for folder in {a.folder for a in store.all()}}
-        found = [a for a in store.all() if wanted(a) and a.source_file_id in present[a.folder]]
-    yield (f"{len(found)} exports arrived from {span[0]} to {span[1]} and are still in landing"
-           f"{_some([a.source_file_id[:12] for a in found])}")  # fmt: skip
-    if dry_run:
-        return
-    with step("decoding exports", len(found)) as done:
-        counts = load_batch(study, [arrival.token for arrival in found], done).counts()
-    yield "decoded again: " + ", ".join(
-        f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused")
-    )
-    yield from _refreshed(study, step, [])
+    present = store.present()
+    of_sources = (each for each in present if not only.sources or each.source in only.sources)
+    return with_later_logs((each for each in of_sources if start <= each.arrived_at < end and whose(each)), present)
 
 
-def _refreshed(study: Study, step: Step, ids: list[str]) -> Iterator[str]:
-    rebuilt, published = refresh(study, step, ids)
+def _decode_again(study: Study, between: Arrived, only: Only, step: Step) -> Iterator[str]:
+    with recorded(study, "backfill_arrived") as record:
+        with step("looking at landing", 0) as looked:
+            plan(study, lambda _: looked())
+        with open_arrivals(study) as store:
+            found = _chosen(study, store, between.start, between.end, only)
+        yield f"{len(found)} exports arrived {between.words} and are in landing{_some(_short(found))}"
+        with step("decoding exports", len(found)) as done:
+            counts = load_batch(study, [arrival.token for arrival in found], done).counts()
+        record.add_load(counts)
+        fates = ", ".join(f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused"))
+        yield f"decoded again: {fates}"
+        yield from _refreshed(study, step, record, [])
+
+
+def _rebuild(study: Study, span: tuple[date, date], only: Only, step: Step) -> Iterator[str]:
+    with recorded(study, "backfill_nights") as record:
+        ids = _with_nights(study, span, only)
+        yield _have_nights(ids, span, only)
+        yield from _refreshed(study, step, record, ids)
+
+
+def _refreshed(study: Study, step: Step, record: OpsRun, ids: list[str]) -> Iterator[str]:
+    rebuilt, published = refresh(study, step, ids, record=record)
     yield f"rebuilt {len(set(rebuilt.participants) - {NOBODY})} participants, {rebuilt.nights} nights"
     yield f"published {len(set(published.published) - {NOBODY})} participants, {published.unchanged} unchanged"
 
 
-def _with_nights(study: Study, span: tuple[date, date]) -> list[str]:
+def _would_decode(study: Study, between: Arrived, only: Only) -> Iterator[str]:
+    known = people(study)
+    with open_arrivals(study) as store:
+        found = _chosen(study, store, between.start, between.end, only)
+        held = {a.token: manifest(study.lake, owner_of(a, known), a.source_file_id) for a in found}
+        changed = {a.token for a in found if _differs(held[a.token], inputs_hash(study, a, known, store))}
+    yield f"{len(found)} exports arrived {between.words} and were in landing at the last look"
+    by_version: dict[tuple[str, str], list[Arrival]] = {}
+    for each in found:
+        by_version.setdefault((each.source, _versions(each, held[each.token])), []).append(each)
+    for (source, versions), group in sorted(by_version.items()):
+        new = [each for each in group if each.token in changed]
+        same = len(group) - len(new)
+        yield f"  {source} {versions}: {len(new)} exports would change, {same} come out the same{_some(_short(group))}"
+    touched = {owner_of(each, known) for each in found if each.token in changed} - {NOBODY}
+    # A study-wide log touches whoever has rows in it.
+    logs = {each.source_file_id for each in found if each.token in changed and each.folder == STUDY_LOGS}
+    touched |= {pid for pid in mart_states(study.lake)
+                if logs and logs & {each.source_file_id for each in manifests(study.lake, pid)}} - {NOBODY}  # fmt: skip
+    stale = {pid for pid, why in why_stale(study, mart_states(study.lake)).items() if why}
+    yield (f"{len(touched | stale)} participants would be rebuilt, {len(stale - touched)} of them for other reasons"
+           f"{_some(sorted(touched | stale))}")  # fmt: skip
+    yield "dry run: nothing was changed"
+
+
+def _would_rebuild(study: Study, span: tuple[date, date], only: Only) -> Iterator[str]:
+    ids = _with_nights(study, span, only)
+    yield _have_nights(ids, span, only)
+    reasons = why_stale(study, ids)
+    yield f"  {sum(not reasons.get(pid) for pid in ids)} are up to date and would come out the same"
+    counts = Counter(reason for pid in ids for reason in reasons.get(pid, ()))
+    for reason, count in sorted(counts.items()):
+        yield f"  {count}: {reason}{_some([pid for pid in ids if reason in reasons.get(pid, ())])}"
+    others = [pid for pid, why in why_stale(study, sorted(mart_states(study.lake))).items() if why and pid not in ids]
+    yield f"{len(others)} participants without such a night are stale and would be rebuilt, too{_some(others)}"
+    yield "dry run: nothing was changed"
+
+
+def _differs(held: Manifest | None, now: str) -> bool:
+    return held is None or held.inputs_hash != now
+
+
+def _versions(arrival: Arrival, held: Manifest | None) -> str:
+    """The decoder's version that the lake's rows are from, and the present one where it is another."""
+    now = decoder(arrival.source).version if arrival.source != UNKNOWN else "none"
+    before = (held.decoder_version or "none") if held is not None else "not in the lake"
+    return f"version {now}" if before == now else f"version {before} -> {now}"
+
+
+def _have_nights(ids: Sequence[str], span: tuple[date, date], only: Only) -> str:
+    of = f" of {', '.join(sorted(only.sources))}" if only.sources else ""
+    return f"{len(ids)} participants have nights{of} from {span[0]} to {span[1]}{_some(ids)}"
+
+
+def _with_nights(study: Study, span: tuple[date, date], only: Only) -> list[str]:
     found = []
-    for participant_id in sorted(mart_states(study.lake)):
+    for participant_id in sorted(only.participants or mart_states(study.lake)):
         path: Path = inside(study.lake, "night", f"participant_id={participant_id}", "part.parquet")
-        days = pq.ParquetFile(path).read(["night_date"])["night_date"]
-        if pc.any(pc.and_(pc.greater_equal(days, span[0]), pc.less_equal(days, span[1]))).as_py():
+        if not path.exists():
+            continue
+        rows = pq.ParquetFile(path).read(["night_date", "source"])
+        days = rows["night_date"]
+        within = pc.and_(pc.greater_equal(days, span[0]), pc.less_equal(days, span[1]))
+        sources = rows["source"].filter(within).unique().to_pylist()
+        if only.sources & set(sources) if only.sources else sources:
             found.append(participant_id)
     return found
 
 
-def _some(ids: list[str]) -> str:
+def _ids(study: Study, words: Iterable[str]) -> Iterator[str]:
+    known = people(study)
+    ids = {person.participant_id for person in known.values()}
+    for word in words:
+        if word not in known and word not in ids:
+            raise WrongUse(f"--participant: nobody of roster.csv is {word}{_nearest(word, [*known, *sorted(ids)])}")
+        yield known[word].participant_id if word in known else word
+
+
+def _known_sources(words: Iterable[str]) -> Iterator[str]:
+    known = [*(each.source for each in decoders()), UNKNOWN]
+    for word in words:
+        if word not in known:
+            raise WrongUse(f"--source: there is no source {word}{_nearest(word, known)}; `ingest formats` lists them")
+        yield word
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _short(found: Iterable[Arrival]) -> list[str]:
+    return [each.source_file_id[:12] for each in found]
+
+
+def _some(ids: Sequence[str]) -> str:
     shown = " ".join(ids[:_EXAMPLES])
     return f": {shown}{' ...' if len(ids) > _EXAMPLES else ''}" if ids else ""

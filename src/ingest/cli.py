@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest._core.errors import IngestError, WrongUse
+from ingest._core.errors import IngestError
 
 if TYPE_CHECKING:
     from ingest._core.study import Study
@@ -314,24 +314,19 @@ def convert(
 @app.command()
 def backfill(
     context: typer.Context,
-    arrived: Annotated[tuple[datetime, datetime] | None, typer.Option(
-        formats=["%Y-%m-%d"], help="Decode again what arrived from the first to the last date.")] = None,
-    nights: Annotated[tuple[datetime, datetime] | None, typer.Option(
-        formats=["%Y-%m-%d"], help="Rebuild participants with nights from the first to the last date.")] = None,
-    participant: Annotated[str | None, typer.Option(help="Only this participant_id.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only this source (with --arrived).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    arrived: Annotated[tuple[str, str] | None, typer.Option(
+        metavar="FROM TO", help="Decode again what arrived from the first to the last date, or instant.")] = None,
+    nights: Annotated[tuple[str, str] | None, typer.Option(
+        metavar="FROM TO", help="Rebuild participants with nights from the first to the last date.")] = None,
+    participant: Annotated[list[str] | None, typer.Option(help="Only this ref or id; may be repeated.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
 ) -> None:  # fmt: skip
     """Do again what lies in an interval."""
     from ingest.backfill import backfill as do
     from ingest.report.console import console, progress
 
-    if (arrived is None) == (nights is None):
-        raise WrongUse("say either --arrived FROM TO or --nights FROM TO, as dates like 2026-03-01")
-    interval = arrived or nights
-    assert interval is not None
-    span = (interval[0].date(), interval[1].date())
-    for line in do(_study(context), "arrived" if arrived else "nights", span, participant, source, dry_run,
+    for line in do(_study(context), arrived, nights, participant or [], source or [], dry_run,
                    progress(console(stderr=True))):  # fmt: skip
         typer.echo(line)
 

@@ -22,7 +22,6 @@ from studies import (
     make_study,
     pid,
     rows,
-    warehouse,
 )
 
 MARCH = datetime(2026, 3, 1, 23)
@@ -192,29 +191,6 @@ def test_convert_says_which_file_and_what_it_passed_over(tmp_path: Path) -> None
     assert "also there: 1 sleep scores without log id" in done.stdout
     taken = command("convert", folder, "--time-zone", "Europe/Oslo", "--to", folder / "sleep_score.csv")
     assert (taken.returncode, "Traceback" in taken.stderr) == (2, False)
-
-
-def test_backfill_says_first_and_does_then(study: Path) -> None:
-    before, tables = files(study / "lake"), warehouse(study)
-    span = ("--nights", "2026-03-02", "2026-03-02")
-    dry = command("--study", study, "backfill", *span, "--dry-run")
-    assert dry.returncode == 0
-    assert dry.stdout == f"1 participants have nights from 2026-03-02 to 2026-03-02: {pid(study)}\n"
-    real = command("--study", study, "backfill", *span)
-    assert "rebuilt 1 participants, 3 nights" in real.stdout
-    arrived = command("--study", study, "backfill", "--arrived", "2020-01-01", "2100-01-01")
-    assert arrived.stdout.startswith("1 exports arrived")
-    assert "decoded again: 1 loaded" in arrived.stdout
-    assert files(study / "lake") == before
-    assert warehouse(study) == tables
-    assert "0 participants" in command("--study", study, "backfill", "--nights", "2020-01-01", "2020-01-02").stdout
-
-
-@pytest.mark.parametrize("words", [(), ("--nights", "2026-03-02", "2026-03-01")])
-def test_a_backfill_without_an_interval_is_refused(study: Path, words: tuple[str, ...]) -> None:
-    done = command("--study", study, "backfill", *words)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
 
 
 def test_a_run_says_who_was_rebuilt_and_why_when_asked(study: Path) -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ingest._core.clock import MINUTE
 from ingest._core.contract import to_contract
 from ingest._core.errors import Refused
-from ingest._core.files import digest
+from ingest._core.files import digest, locked
 from ingest._core.logs import log
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
@@ -151,6 +151,8 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
         classes=dict(sorted(tally.classes.items())), members=arrival.claim["hashes"],
         reason=reason.reason if reason else None,
     )  # fmt: skip
+    if arrival.folder == STUDY_LOGS:
+        _redo_later(study, base, store)
     _commit(study, base, tally, rows, facts)
     result.add(base.status, tally if decoded else None)
 
@@ -220,7 +222,9 @@ def _harmonise(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[st
 
 def _commit(study: Study, base: Manifest, tally: Tally, rows: Rows, facts: ExportFacts) -> None:
     if base.participant_id == NOBODY and base.counts is not None:
-        base = replace(base, counts=_commit_shares(study, base, rows))
+        # One after the other: whether a share is written depends on those that stand.
+        with locked(study.identity / ".shares.lock", "study-wide logs", wait=True):
+            base = replace(base, counts=_commit_shares(study, base, rows))
     own = rows.get(base.participant_id, {})
     if tally.refusals:
         own = {**own, "quarantine": _quarantine(tally, facts, base.participant_id)}
@@ -233,7 +237,7 @@ def _commit(study: Study, base: Manifest, tally: Tally, rows: Rows, facts: Expor
 def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
     """Commit each participant's share of a study-wide log; returns the counts of what belongs to nobody.
 
-    A participant whose rows an earlier export already holds gets no manifest: nothing is new for them, and
+    A participant whose rows an export made earlier already holds gets no manifest: nothing is new for them, and
     their records count as duplicates here.
     """
     rest = dict(base.counts or {})
@@ -250,7 +254,7 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
         parquet = {name: to_parquet(table) for name, table in sorted(rows[participant_id].items())}
         rows_hash = digest(*(part for name, data in parquet.items()
                              for part in (name, columns_hash(data, _OF_THE_EXPORT))))  # fmt: skip
-        others = [m for m in manifests(study.lake, participant_id) if m.source_file_id != base.source_file_id]
+        others = [m for m in manifests(study.lake, participant_id) if _age(m) < _age(base)]
         if not any(m.source == base.source and m.rows_hash == rows_hash for m in others):
             share = {"read": kept, "kept": kept, "duplicate": 0, "ignored": 0, "quarantined": 0}
             of = replace(base, participant_id=participant_id, status="loaded", counts=share, ignored={}, classes={},
@@ -262,6 +266,25 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             if mine is not None:
                 retire(study.lake, mine)
     return rest
+
+
+def _age(of: Manifest) -> tuple[str, str]:
+    return of.exported_at, of.source_file_id
+
+
+def _redo_later(study: Study, base: Manifest, store: Arrivals) -> None:
+    """Take out the study-wide logs of this source made after one that is not yet in the lake as it is now.
+
+    What they hold of whom was decided without it. They stand in landing and are decoded after it; where the run ends
+    in between, the next one does so.
+    """
+    before = manifest(study.lake, NOBODY, base.source_file_id)
+    if before is not None and before.inputs_hash == base.inputs_hash:
+        return
+    present = store.present_ids(STUDY_LOGS)
+    for each in manifests(study.lake, NOBODY):
+        if each.source == base.source and _age(each) > _age(base) and each.source_file_id in present:
+            retire(study.lake, each)
 
 
 def _counts(tally: Tally) -> dict[str, int]:

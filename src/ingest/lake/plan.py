@@ -75,6 +75,22 @@ def in_batches(wanted: Iterable[Arrival], batch_bytes: int, most: int = MOST_BAT
     return [list(chain(*found[i : i + step])) for i in range(0, len(found), step)] if found else []
 
 
+def with_later_logs(chosen: Iterable[Arrival], present: Iterable[Arrival]) -> list[Arrival]:
+    """`chosen` with the study-wide logs of the same sources made after one of them, in the order of `present`.
+
+    What of theirs is new is told by comparison with the logs before.
+    """
+    tokens = {each.token for each in chosen}
+    begun: set[str] = set()
+    found = []
+    for each in present:
+        if each.token in tokens or (each.folder == STUDY_LOGS and each.source in begun):
+            found.append(each)
+            if each.folder == STUDY_LOGS:
+                begun.add(each.source)
+    return found
+
+
 def _cost(of: Arrival) -> int:
     return max(of.bytes, EXPORT_BYTES)
 
@@ -117,11 +133,13 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
         for folder in sorted({folder for folder, sfid in store.absent() if sfid in held.of(_owner(folder, known))}):
             retire_replaced(study, folder, known, store)
         result.present = len(tokens)
-        for arrival in store.present():
+        present = store.present()
+        for arrival in present:
             if held.of(owner_of(arrival, known)).get(arrival.source_file_id) != inputs_hash(
                 study, arrival, known, store
             ):
                 result.wanted.append(arrival)
+        result.wanted = with_later_logs(result.wanted, present)
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -76,7 +76,7 @@ def participants(lake: Path) -> list[str]:
 
 def manifests(lake: Path, participant_id: str) -> list[Manifest]:
     """A participant's manifests, oldest export first; raises Terminal where one is damaged."""
-    found = [_read(path, _DECODER) for path in _manifest_files(lake, participant_id)]
+    found = _read_each(_manifest_files(lake, participant_id), _DECODER)
     return sorted(found, key=lambda m: (m.exported_at, m.source_file_id))
 
 
@@ -88,7 +88,7 @@ def manifest(lake: Path, participant_id: str, source_file_id: str) -> Manifest |
 
 def commits(lake: Path, participant_id: str) -> list[Commit]:
     """A participant's manifests in short, by source_file_id; raises Terminal where one is damaged."""
-    return [_read(path, _COMMIT_DECODER) for path in _manifest_files(lake, participant_id)]
+    return list(_read_each(_manifest_files(lake, participant_id), _COMMIT_DECODER))
 
 
 def commit_names(of: Iterable[Manifest | Commit]) -> list[str]:
@@ -221,6 +221,14 @@ def _read(path: str, decoder: msgspec.json.Decoder[_Read]) -> _Read:
     except msgspec.DecodeError as error:
         name = os.path.basename(path)[:12]
         raise Terminal(f"lake/{MANIFESTS}: manifest {name} is damaged; remove it and run again") from error
+
+
+def _read_each(paths: Iterable[str], decoder: msgspec.json.Decoder[_Read]) -> Iterator[_Read]:
+    for path in paths:
+        try:
+            yield _read(path, decoder)
+        except FileNotFoundError:
+            continue  # Another run took the export out of the lake after it was listed.
 
 
 def _manifest_files(lake: Path, participant_id: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ import pyarrow as pa
 from ingest._core.acknowledgements import Acknowledged, read_acknowledgements
 from ingest._core.clock import tzdata_version
 from ingest._core.contract import MART, arrow_schema, tables
-from ingest._core.files import digest, inside, remove, write_bytes
+from ingest._core.errors import Terminal, Transient
+from ingest._core.files import digest, inside, locked, remove, write_bytes
 from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study
 from ingest.decode.registry import decoders
@@ -36,6 +38,7 @@ from ingest.mart.person import PersonSettings
 
 GROUP_SIZE = 200
 _SETTINGS = "settings."
+_ATTEMPTS = 10
 
 
 class MartState(msgspec.Struct, frozen=True):
@@ -101,6 +104,16 @@ def stale(study: Study) -> list[str]:
     ]
 
 
+def why_stale(study: Study, ids: Iterable[str]) -> dict[str, list[str]]:
+    """Why the marts of each of `ids` are not what they would be now, by participant_id; empty where they are.
+
+    Changes nothing, and asks only about people of the roster.
+    """
+    inputs = _Inputs(study)
+    return {pid: reasons(mart_state(study.lake, pid), inputs.state(pid, commits(study.lake, pid)))
+            for pid in ids if pid in inputs.entries}  # fmt: skip
+
+
 def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
     """The stale participants in groups, for mapped tasks."""
     found = stale(study)
@@ -112,17 +125,35 @@ def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lam
     inputs = _Inputs(study)
     result = RebuildResult([])
     for participant_id in ids:
-        of = manifests(study.lake, participant_id)
-        state = inputs.state(participant_id, of)
-        built = _build(study, participant_id, inputs.entries.get(participant_id), of, inputs.given)
-        for table in tables(MART):
-            write_part(study.lake, table, participant_id, built[table])
-        result.reasons[participant_id] = reasons(mart_state(study.lake, participant_id), state)
-        write_bytes(_state_path(study.lake, participant_id), msgspec.json.encode(state, order="sorted"))
+        with _one_builder(study, participant_id):
+            of, built = _built(study, participant_id, inputs)
+            state = inputs.state(participant_id, of)
+            for table in tables(MART):
+                write_part(study.lake, table, participant_id, built[table])
+            result.reasons[participant_id] = reasons(mart_state(study.lake, participant_id), state)
+            write_bytes(_state_path(study.lake, participant_id), msgspec.json.encode(state, order="sorted"))
         result.participants.append(participant_id)
         result.nights += len(built["night"])
         progress()
     return result
+
+
+def _one_builder(study: Study, participant_id: str) -> AbstractContextManager[None]:
+    """Held by the one process that builds this participant's marts: two would mix theirs under one state."""
+    stripe = digest(participant_id)[:2]
+    return locked(study.identity / ".locks" / f"mart-{stripe}", "building nights", wait=True)
+
+
+def _built(study: Study, participant_id: str, inputs: _Inputs) -> tuple[list[Manifest], dict[str, pa.Table]]:
+    """The manifests and the marts built from them; begun again where the lake changed meanwhile."""
+    for _ in range(_ATTEMPTS):
+        of = manifests(study.lake, participant_id)
+        try:
+            return of, _build(study, participant_id, inputs.entries.get(participant_id), of, inputs.given)
+        except Terminal:
+            if commit_names(manifests(study.lake, participant_id)) == commit_names(of):
+                raise
+    raise Transient("the lake changed again and again while nights were built; run again when it is quiet")
 
 
 def _build(
