@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest._core.errors import IngestError
+from ingest._core.errors import IngestError, WrongUse
 
 if TYPE_CHECKING:
     from ingest._core.study import Study
