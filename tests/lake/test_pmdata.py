@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ingest._core.contract import COHORT, tables
 from ingest._core.study import open_study
 from ingest.lake.cohort_store import cohort_path
 from ingest.mart.cohort import associate
+from ingest.publish.reading import opened
+from ingest.publish.warehouse import publish_study
+from publish.test_both_engines import content
 from studies import (
     COUNTS,
     SAMPLES,
@@ -234,6 +239,15 @@ def test_nights_lie_within_their_dates(study: Path) -> None:
     assert all((onset - timedelta(hours=12)).date() == day for day, onset in found)
 
 
+@pytest.fixture(scope="module")
+def associated(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study with its associations; not to be changed but for its warehouse."""
+    root = tmp_path_factory.mktemp("associated") / "study"
+    shutil.copytree(study, root)
+    associate(open_study(root))
+    return root
+
+
 def _alcohol(ref: str) -> dict[date, float]:
     """Days with one answer, 1 for a drink; days with two different ones are left out."""
     said: dict[date, set[str]] = defaultdict(set)
@@ -260,18 +274,20 @@ def _slope_by_dates(x: dict[date, float], y: dict[date, float]) -> tuple[float, 
     return float(slope[0]), float(np.sqrt(covariance[0, 0])), n
 
 
-def test_alcohol_beside_score_and_onset_of_those_who_drink(copy: Path) -> None:
+def test_alcohol_beside_score_and_onset_of_those_who_drink(associated: Path) -> None:
     """At lag 0, anchor `usual`: an estimate for all but p01, who reports no drink; that of each is recomputed."""
-    associate(open_study(copy))
     found = {
         (row["participant_id"], row["outcome"]): row
-        for row in pq.ParquetFile(cohort_path(copy / "lake", "association")).read().to_pylist()
+        for row in pq.ParquetFile(cohort_path(associated / "lake", "association")).read().to_pylist()
         if (row["substance"], row["exposure"], row["anchor"], row["lag"]) == ("alcohol", "any_use", "usual", 0)
     }
     for ref in REFS:
-        own, alcohol = pid(copy, ref), _alcohol(ref)
-        night = rows(copy, "select night_date, vendor_score, date_diff('second', night_date::timestamp, onset_local)"
-                     f" / 60.0 from night where participant_id = '{own}'")  # fmt: skip
+        own, alcohol = pid(associated, ref), _alcohol(ref)
+        night = rows(
+            associated,
+            "select night_date, vendor_score, date_diff('second', night_date::timestamp, onset_local) / 60.0 "
+            f"from night where participant_id = '{own}'",
+        )
         for at, outcome in ((1, "vendor_score"), (2, "onset")):
             row = found[own, outcome]
             assert row["estimable"] == (ref != "p01"), (ref, row["reason"])
@@ -283,3 +299,24 @@ def test_alcohol_beside_score_and_onset_of_those_who_drink(copy: Path) -> None:
             else:
                 assert row["reason"] == "dose_does_not_vary"
                 assert sum(alcohol.values()) == 0
+
+
+def test_associations_are_the_same_on_both_engines(associated: Path, postgres: str) -> None:
+    """To the last bit; those of alcohol, lag 0, with score and onset are estimable for all but p01 on either."""
+    here = open_study(associated)
+    there = replace(here, settings=here.settings.model_copy(update={"warehouse": postgres}))
+    names = ("night", *tables(COHORT))
+    held = []
+    for each in (here, there):
+        publish_study(each)
+        held.append(content(each, names))
+        with opened(each) as reader:
+            found = reader.rows(
+                "SELECT outcome, participant_id FROM association WHERE substance = 'alcohol' AND exposure = 'any_use' "
+                "AND anchor = 'usual' AND lag = 0 AND level = 'participant' AND estimable "
+                "AND outcome IN ('vendor_score', 'onset')"
+            )
+        drinkers = [pid(associated, ref) for ref in REFS if ref != "p01"]
+        assert sorted(found) == sorted((outcome, who) for outcome in ("vendor_score", "onset") for who in drinkers)
+    assert all(held[0][name] for name in names)
+    assert held[1] == held[0]

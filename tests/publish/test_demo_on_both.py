@@ -70,7 +70,7 @@ QUERIES = [
 def test_all_rows_and_views_are_the_same_on_both(demo):
     here, there = content(demo.duckdb), content(demo.postgresql)
     for table in (*published_tables(), *tables(VIEW)):
-        assert len(here[table]) > 1, table
+        assert len(here[table]) > (table in tables(VIEW)), table  # of a view the names of its columns, too
         if table not in SAY_WHEN:
             assert there[table] == here[table], table
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import subprocess
 import threading
 from dataclasses import replace
 from urllib.parse import quote
@@ -183,6 +186,44 @@ def test_a_server_stopped_at_once_while_loading(bare):
         then_it_works(study)
     finally:
         server.close()
+
+
+@pytest.fixture
+def small_disk(postgres_server):
+    """A tablespace on a file system of its own, and a function that sets its size."""
+    folder = postgres_server.folder / "small"
+    folder.mkdir()
+
+    def mounted(size, *words):
+        return subprocess.run(["mount", *words, f"size={size}", "tmpfs", folder], capture_output=True, check=False)
+
+    if mounted("32m", "-t", "tmpfs", "-o").returncode:
+        folder.rmdir()
+        pytest.skip("mounting a small disk needs root, and a kernel that lets it")
+    try:
+        shutil.copystat(postgres_server.data, folder)
+        os.chown(folder, postgres_server.data.stat().st_uid, postgres_server.data.stat().st_gid)
+        with postgres_server.connect() as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        yield folder, lambda size: mounted(size, "-o", "remount", "-o")
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_disk_that_fills_while_loading(bare, postgres_server, small_disk):
+    disk, resize = small_disk
+    study = on(bare, postgres_server.url(postgres_server.database()) + "&options=-cdefault_tablespace%3Dsmall")
+    publish(study, people(A, B), NOW)
+    grown = replace(B, nights=60, variant=1)
+    put(study, grown)
+    held = shutil.disk_usage(disk).used
+    assert held > 1 << 20  # the tables stand there
+    resize(held + (1 << 16))
+    refused(study, Transient, "PostgreSQL has no room on its disk: make room and run again")
+    assert all_rows(study) == expected([A, B])
+    resize("32m")
+    assert publish(study, people(A, grown), NOW).published == ["pb"]
+    assert all_rows(study) == expected([A, grown])
 
 
 def test_a_url_that_is_none(bare):
