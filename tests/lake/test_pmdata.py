@@ -268,10 +268,10 @@ def _slope_by_dates(x: dict[date, float], y: dict[date, float]) -> tuple[float, 
     slope = inverse @ design.T @ outcome
     lags = int(4 * ((t[-1] - t[0] + 1) / 100) ** (2 / 9))
     weight = np.clip(1 - np.abs(t[:, None] - t[None, :]) / (lags + 1), 0, None)
-    score = design * (outcome - design @ slope)[:, None]
-    n, k = design.shape
-    covariance = inverse @ (score.T @ weight @ score) @ inverse * n / (n - k)
-    return float(slope[0]), float(np.sqrt(covariance[0, 0])), n
+    leverage = ((design @ inverse) * design).sum(axis=1)
+    score = design * ((outcome - design @ slope) / (1 - leverage))[:, None]
+    covariance = inverse @ (score.T @ weight @ score) @ inverse
+    return float(slope[0]), float(np.sqrt(covariance[0, 0])), len(days)
 
 
 def test_alcohol_beside_score_and_onset_of_those_who_drink(associated: Path) -> None:

@@ -2,7 +2,7 @@
 
 Few simulations here, ten times as many under `make soak`. A share may lie from its nominal value by NEAR, and by four
 binomial standard errors. NEAR is how far Newey-West errors with t on n - k fall short where doses are skewed and carry
-over from day to day: more with 51 of 60 nights than with 153 of 180; pooled intervals do not depend on them as much.
+over from day to day, as 20,000 simulated series tell: 1.9 % with 51 of 60 nights, 1.1 % with 153 of 180.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mart.association_rows import Floats, doses, gaps, noise, person
 
 MORE = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 1
 PEOPLE, COLUMNS = 40 * MORE, 50
-NEAR = {60: 0.045, 90: 0.03, 120: 0.04, 180: 0.025}
+NEAR = {60: 0.022, 90: 0.018, 120: 0.012, 180: 0.014}
 EFFECT = -3.0
 SETTINGS = Association()
 

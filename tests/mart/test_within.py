@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.outliers_influence import OLSInfluence
+from statsmodels.stats.sandwich_covariance import S_hac_simple
 
 from ingest._core.settings_association import Association
 from ingest.mart._hac import lag_length, long_run_variance
 from ingest.mart.association import person_blocks
 from ingest.mart.series import OUTCOMES, Series
 from ingest.mart.within import OK, REASONS, Estimates, Fitter, calendar_terms, shifted
-from mart.association_rows import doses, gaps, noise, person
+from mart.association_rows import Floats, doses, gaps, noise, person
 
 TST = OUTCOMES.index(("tst", "wearable"))
 SETTINGS = Association()
@@ -50,12 +53,13 @@ def test_the_estimate_and_its_error_by_the_formulas() -> None:
     design, day = whole_design(of, x, used), np.flatnonzero(used)
     inverse = np.linalg.inv(design.T @ design)
     coefficients = inverse @ design.T @ y[used]
-    score = design * (y[used] - design @ coefficients)[:, None]
+    leverage = np.diag(design @ inverse @ design.T)
+    score = design * ((y[used] - design @ coefficients) / (1 - leverage))[:, None]
     lags = int(4 * ((day[-1] - day[0] + 1) / 100) ** (2 / 9))
     apart = np.abs(day[:, None] - day[None, :])
     weight = np.clip(1 - apart / (lags + 1), 0, None)
     n, k = design.shape
-    covariance = inverse @ (score.T @ weight @ score) @ inverse * n / (n - k)
+    covariance = inverse @ (score.T @ weight @ score) @ inverse
     found = Fitter(calendar_terms(of)[0], SETTINGS).fit(x, of.outcomes(), compares=False)
     assert (found.n[TST], found.lags[TST], found.df[TST]) == (n, lags, n - k)
     assert found.estimate[TST] == pytest.approx(coefficients[0], rel=1e-9)
@@ -67,31 +71,66 @@ def test_the_estimate_and_its_error_by_the_formulas() -> None:
     assert found.p_value()[TST] == pytest.approx(2 * stats.t.sf(abs(t), n - k), rel=1e-9)
 
 
+@dataclass
+class _Said:
+    """What statsmodels says of the first coefficient."""
+
+    estimate: float
+    std_error: float
+    interval: list[float]
+
+
+def said_by_statsmodels(y: Floats, design: Floats, lags: int) -> _Said:
+    """Least squares; S_hac_simple of the scores whose residuals are those of HC3."""
+    model = sm.OLS(y, design).fit()
+    score = design * OLSInfluence(model).resid_press[:, None]  # the residual over 1 - leverage
+    inverse = model.normalized_cov_params
+    error = float(np.sqrt((inverse @ S_hac_simple(score, nlags=lags) @ inverse)[0, 0]))
+    half = stats.t.ppf(0.975, model.df_resid) * error
+    return _Said(model.params[0], error, [model.params[0] - half, model.params[0] + half])
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_without_gaps_it_is_what_statsmodels_says(seed: int) -> None:
     of, x, y = tapering(seed, missing=0)
-    used = np.isfinite(y)
-    model = sm.OLS(y, whole_design(of, x, used)).fit(
-        cov_type="HAC", cov_kwds={"maxlags": lag_length(120), "use_correction": True}, use_t=True
-    )
+    model = said_by_statsmodels(y, whole_design(of, x, np.isfinite(y)), lag_length(120))
     found = Fitter(calendar_terms(of)[0], SETTINGS).fit(x, of.outcomes(), compares=False)
-    assert found.estimate[TST] == pytest.approx(model.params[0], rel=1e-9)
+    assert found.estimate[TST] == pytest.approx(model.estimate, rel=1e-9)
+    assert found.std_error[TST] == pytest.approx(model.std_error, rel=1e-9)
+    assert [each[TST] for each in found.interval()] == pytest.approx(model.interval, rel=1e-9)
+
+
+def test_without_carry_over_it_is_hc3() -> None:
+    of, x, y = tapering(4, missing=0)
+    model = sm.OLS(y, whole_design(of, x, np.isfinite(y))).fit(cov_type="HC3", use_t=True)
+    found = Fitter(calendar_terms(of)[0], Association(hac_lags=0)).fit(x, of.outcomes(), compares=False)
     assert found.std_error[TST] == pytest.approx(model.bse[0], rel=1e-9)
     assert [each[TST] for each in found.interval()] == pytest.approx(model.conf_int()[0].tolist(), rel=1e-9)
+
+
+def test_a_night_that_no_other_is_compared_with_says_nothing_of_the_error() -> None:
+    """A phase of one night: its level takes the night up, so the error is that of the other nights."""
+    rng = np.random.default_rng(6)
+    x, days = doses(rng, 90), 90
+    y = 400 + 2 * x + noise(rng, days, 1)[:, 0]
+    alone = person(x, {("tst", "wearable"): y}, phase=[0] * 89 + [1], phases=("a", "b"))
+    without = person(x[:89], {("tst", "wearable"): y[:89]})
+    errors = [
+        Fitter(calendar_terms(of)[0], Association(hac_lags=3)).fit(amount, of.outcomes(), compares=False).std_error[TST]
+        for of, amount in ((alone, x), (without, x[:89]))
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-6)
 
 
 def test_the_reverse_is_the_exposure_on_the_night_before() -> None:
     of, x, y = tapering(missing=0)
     before = np.concatenate([[np.nan], y[:-1]])
     used = np.isfinite(before)
-    design = whole_design(of, before, used)
-    model = sm.OLS(x[used], design).fit(
-        cov_type="HAC", cov_kwds={"maxlags": lag_length(119), "use_correction": True}, use_t=True
-    )
+    model = said_by_statsmodels(x[used], whole_design(of, before, used), lag_length(119))
     (block,) = [each for each in person_blocks(of, SETTINGS)
                 if (each.exposure, each.anchor, each.lag) == ("amount_day", "usual", -1)]  # fmt: skip
-    assert block.found.estimate[TST] == pytest.approx(model.params[0], rel=1e-9)
-    assert block.found.std_error[TST] == pytest.approx(model.bse[0], rel=1e-9)
+    assert block.found.estimate[TST] == pytest.approx(model.estimate, rel=1e-9)
+    assert block.found.std_error[TST] == pytest.approx(model.std_error, rel=1e-9)
 
 
 def test_lags_go_by_date_and_never_by_row() -> None:

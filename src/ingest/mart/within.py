@@ -14,6 +14,7 @@ from ingest.mart.series import Bools, Floats, Ints, Series
 
 CONFIDENCE = 0.95
 _TINY = 1e-10
+_ALONE = 1e-6
 REASONS = (
     "coupled", "few_pairs", "few_per_parameter", "dose_does_not_vary", "few_levels", "follows_calendar",
     "outcome_does_not_vary", "exact_fit", "few_people", "did_not_converge", "singular_fit",
@@ -81,6 +82,10 @@ class _Projection:
 
     basis: Floats
 
+    def leverage(self) -> Floats:
+        """How much of each night's own outcome the calendar's fit takes up, 0 to 1."""
+        return np.asarray((self.basis**2).sum(axis=1), dtype=np.float64)
+
     @staticmethod
     def on(terms: Floats) -> _Projection:
         u, size, _ = np.linalg.svd(terms, full_matrices=False)
@@ -142,7 +147,7 @@ class Fitter:
         left = projection.residual(y - y.mean(axis=0))
         varies = (left**2).sum(axis=0) > _TINY * np.maximum(((y - y.mean(axis=0)) ** 2).sum(axis=0), _TINY)
         found.reason[mine[~varies]] = why("outcome_does_not_vary")
-        estimate, variance, exact = slopes(rest, left[:, varies], day, lags, k, reverse)
+        estimate, variance, exact = slopes(rest, left[:, varies], day, lags, projection.leverage(), reverse)
         mine = mine[varies]
         found.reason[mine[exact]] = why("exact_fit")
         mine = mine[~exact]
@@ -161,18 +166,24 @@ class Fitter:
         return OK
 
 
-def slopes(x: Floats, y: Floats, day: Ints, lags: int, k: int, reverse: bool) -> tuple[Floats, Floats, Bools]:
-    """Slope, its Newey-West variance times n/(n - k), and where the fit is exact, for each column of `y`.
+def slopes(x: Floats, y: Floats, day: Ints, lags: int, leverage: Floats,
+           reverse: bool) -> tuple[Floats, Floats, Bools]:  # fmt: skip
+    """Slope, its Newey-West variance, and where the fit is exact, for each column of `y`.
 
     `x` (nights) and `y` (nights x m) are what the calendar leaves of exposure and outcomes, so that these are the
-    slopes and variances of the whole model (Frisch, Waugh and Lovell).
+    slopes and variances of the whole model (Frisch, Waugh and Lovell); `leverage` (nights) is the calendar's. A night's
+    residual is divided by 1 - its leverage (HC3, MacKinnon and White 1985), since a night that pulls the line towards
+    itself has a residual that is too small. Where nothing is left to be pulled, it is zero.
     """
     predictor, response = (y, np.broadcast_to(x[:, None], y.shape)) if reverse else (x[:, None], y)
     square = (predictor**2).sum(axis=0)
     estimate = (predictor * response).sum(axis=0) / square
     error = response - predictor * estimate
     exact = (error**2).sum(axis=0) <= _TINY * (response**2).sum(axis=0)
-    variance = long_run_variance(predictor * error / square, day, lags) * len(x) / (len(x) - k)
+    own = 1 - leverage[:, None] - predictor**2 / square
+    alone = own < _ALONE
+    adjusted = np.where(alone, 0.0, error / np.where(alone, 1.0, own))
+    variance = long_run_variance(predictor * adjusted / square, day, lags)
     return np.asarray(estimate), variance, np.asarray(exact)
 
 
