@@ -1,4 +1,4 @@
-"""What hostile files may cost: time and memory of a process that is handed one."""
+"""What hostile files may cost: CPU time and memory of a process that is handed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ingest._core.errors import Refused
 from ingest._core.settings import Bounds
 from ingest.arrive.archive import open_archive
 
-begun, reason = time.perf_counter(), None
+begun, reason = time.process_time(), None
 try:
     with open_archive(Path(sys.argv[1]), Bounds()) as archive:
         for member in archive.members:
@@ -28,7 +28,7 @@ try:
                     pass
 except Refused as refused:
     reason = refused.reason
-seconds = time.perf_counter() - begun
+seconds = time.process_time() - begun
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps([reason, seconds, peak]))
 """

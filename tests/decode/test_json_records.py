@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from time import perf_counter
+from time import process_time
 
 import msgspec
 import pytest
@@ -101,9 +101,9 @@ BAD_FILES = {
 @pytest.mark.parametrize("case", sorted(BAD_FILES))
 def test_a_bad_file_is_one_line(case: str) -> None:
     data, reason = BAD_FILES[case]
-    begun = perf_counter()
+    begun = process_time()
     found, tally = read(data)
-    assert perf_counter() - begun < 1
+    assert process_time() - begun < 1
     assert found == []
     assert [(line.kind, line.locator, line.reason) for line in tally.refusals] == [("member", "file 1", reason)]
 

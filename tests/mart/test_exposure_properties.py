@@ -15,6 +15,7 @@ from ingest.mart.exposure import night_exposure
 from ingest.mart.person import PersonSettings
 from mart.exposure_reference import Reference
 from mart.exposure_rows import WHO, nights_table, primary_key, uses_table
+from tries import tries
 
 Row = dict[str, Any]
 # A date a few days before a change of the clocks, where the zone has one.
@@ -29,7 +30,7 @@ PLACES = [
 PARTS = ["morning", "midday", "afternoon", "evening", "night"]
 MINUTE = timedelta(minutes=1)
 slow = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=tries(50), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 
 

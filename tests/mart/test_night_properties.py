@@ -20,6 +20,7 @@ from ingest.mart.participant import build
 from ingest.mart.person import PersonSettings
 from mart.metrics_reference import Session, metrics
 from mart.sleep_rows import lake_of
+from tries import tries
 
 Row = dict[str, Any]
 # Clocks change on 31 March and 27 October 2024 in Oslo, on 6 April and 5 October in Lord Howe (half an hour).
@@ -86,7 +87,7 @@ def _minutes(delta: timedelta) -> float:
 
 
 @given(sleeps(), st.sampled_from(ZONES), st.sampled_from((12, 12, 20, 4)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 def test_every_session_once_and_no_sleep_beyond_the_clock(
     drawn: tuple[list[Row], list[Row]], zone: str, anchor: int
 ) -> None:
@@ -142,7 +143,7 @@ def _check_parts(night: Row) -> None:
 
 
 @given(sleeps(), st.sampled_from(ZONES), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 def test_any_order_of_rows_gives_the_same_tables(drawn: tuple[list[Row], list[Row]], zone: str, shuffle: Any) -> None:
     sessions, stages = drawn
     expected = _built(sessions, stages, zone)
@@ -152,7 +153,7 @@ def test_any_order_of_rows_gives_the_same_tables(drawn: tuple[list[Row], list[Ro
 
 
 @given(st.lists(sleeps(), min_size=2, max_size=3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=tries(15), deadline=None)
 def test_participants_do_not_touch_each_other(drawn: list[tuple[list[Row], list[Row]]]) -> None:
     """What comes out for one is what comes out for that one alone."""
     people, sessions, stages, alone = {}, [], [], []
@@ -192,7 +193,7 @@ SECONDS = st.lists(
 
 
 @given(st.lists(st.tuples(SECONDS, st.integers(0, 3600)), min_size=1, max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 def test_metrics_agree_with_the_definitions_second_by_second(drawn: list[tuple[list[tuple[str, int]], int]]) -> None:
     """One record of up to three sessions, at most an hour apart."""
     record: list[Session] = []

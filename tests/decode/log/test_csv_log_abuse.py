@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from decode.log.log_cases import decode, harmonise, settings_with
 from ingest._core.errors import Refused
 from ingest.decode.model import Decoded
+from tries import tries
 
 HEADER = (
     "participant_ref,event_id,substance,taken_at,no_use,amount,unit,product_form,route,reason,"
@@ -56,7 +57,7 @@ def accounted_for(decoded: Decoded) -> None:
 
 
 @given(st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=tries(70), deadline=None)
 def test_a_canonical_log_with_damaged_bytes(data: st.DataObject) -> None:
     body = bytearray(GOOD.encode())
     for _ in range(data.draw(st.integers(1, 6))):
@@ -85,7 +86,7 @@ def decoded_or_none(data: bytes) -> Decoded | None:
 
 
 @given(st.lists(st.lists(CELLS, min_size=7, max_size=7), max_size=8))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=tries(70), deadline=None)
 def test_a_wide_log_of_any_cells(rows: list[list[str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
@@ -97,7 +98,7 @@ def test_a_wide_log_of_any_cells(rows: list[list[str]]) -> None:
 
 
 @given(st.lists(st.lists(CELLS, min_size=16, max_size=16), max_size=8))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=tries(70), deadline=None)
 def test_a_canonical_log_of_any_cells(rows: list[list[str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
