@@ -45,7 +45,7 @@ def withdraw(study: Study, participant: str, on: date, keep: bool, step: Step = 
     pid = find(study, participant)
     if not keep and tombstones(study.identity).holds_id(pid):
         return Withdrawn(on, erased=erase(study, pid))
-    _write(study, pid, on)
+    write_down(study, pid, on)
     now = open_study(study.root)
     if not keep:
         return Withdrawn(on, erased=erase(now, pid))
@@ -54,7 +54,8 @@ def withdraw(study: Study, participant: str, on: date, keep: bool, step: Step = 
     return Withdrawn(on, pq.read_metadata(part).num_rows, pid in published.published)
 
 
-def _write(study: Study, pid: str, on: date) -> None:
+def write_down(study: Study, pid: str, on: date) -> None:
+    """Put the day into the participant's row of roster.csv, whose other bytes stay; raises as `withdraw` does."""
     key = read_key(study.identity / "key")
     path = study.root / "roster.csv"
     with consent_lock(study.root):

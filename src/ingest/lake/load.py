@@ -21,6 +21,7 @@ from ingest._core.files import digest, locked
 from ingest._core.logs import log
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
+from ingest._core.tombstones import tombstones
 from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
 from ingest.arrive.landing import unit_at
 from ingest.decode.claim import UNKNOWN
@@ -96,10 +97,11 @@ def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None]
     result = LoadResult()
     known = people(study)
     touched: set[str] = set()
+    stones = tombstones(study.identity)
     with open_arrivals(study) as store:
         for token in tokens:
             arrival = store.get(token)
-            if arrival is None:
+            if arrival is None or stones.holds(arrival.folder):
                 result.gone += 1
             else:
                 touched.add(arrival.folder)

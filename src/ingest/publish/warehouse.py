@@ -141,8 +141,8 @@ def _publish(
                     _complete(run, study, todo, now)
                 warehouse.insert_arrow(ops.TABLE, ops.rows(study, run))
                 until_committed.enter_context(consent_lock(study.root))
-                _check_marts(study, todo)
                 _check_consent(todo, people())
+                _check_marts(study, todo)
         return Published(
             [person.participant_id for person in todo.people],
             todo.removed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 
 import pyarrow.parquet as pq
@@ -16,21 +15,13 @@ from ingest.arrive.landing import Unit, units
 from ingest.lake.store import Manifest, manifests, parquet_path, participants, retire
 from ingest.mart.rebuild import mart_states
 from ingest.publish.reading import exists, opened
-
-
-@dataclass(frozen=True)
-class Broken:
-    """An invariant that does not hold: its number, and where."""
-
-    invariant: str
-    where: str
-
+from ingest.report._consent import Broken, erased_traces, outside_consent
 
 INVARIANTS = {
     "I1": "every lake file a manifest names has the manifest's bytes",
     "I2": "every warehouse row names a source file that a manifest holds, and the counts agree",
     "I3": "one current main night per participant and night date",
-    "I4": "no night on or after a participant's withdrawal",
+    "I4": "no row from a withdrawal on or outside a granted scope, and nothing of who was erased",
     "I5": "landing is untouched: what was taken up still has the bytes it had",
     "R": "for every export: read = kept + duplicate + ignored + quarantined",
 }
@@ -39,7 +30,7 @@ INVARIANTS = {
 def verify(study: Study) -> list[Broken]:
     """Every invariant that does not hold; empty when all is well."""
     held = {pid: manifests(study.lake, pid) for pid in participants(study.lake)}
-    found = [*_lake(study, held), *_counts(held), *_nights(study), *_landing(study)]
+    found = [*erased_traces(study, held), *_lake(study, held), *_counts(held), *_nights(study), *_landing(study)]
     if exists(study):
         found += _warehouse(study, held)
     return found
@@ -111,8 +102,4 @@ def _warehouse(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken
         )
         for sfid, counted, found in rows:
             yield Broken("I2", f"export {sfid[:12]}: {counted} quarantined by its manifest, {found} rows")
-        late = reader.rows(
-            "select count(*) from night n join participant p using (participant_id) where n.night_date >= p.withdrew_on"
-        )
-        if late[0][0]:
-            yield Broken("I4", f"{late[0][0]} nights on or after the withdrawal of their participant")
+        yield from outside_consent(study, reader)
