@@ -35,10 +35,11 @@ def _options(
     context: typer.Context,
     study: Annotated[Path, typer.Option(envvar="INGEST_STUDY", help="The study's folder.")] = Path(),
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A log line for every export.")] = False,
+    log_format: Annotated[str | None, typer.Option(envvar="INGEST_LOG", help="Log lines as text or json.")] = None,
 ) -> None:
     from ingest._core.logs import to_stderr
 
-    to_stderr(verbose)
+    to_stderr(verbose, log_format)
     context.obj = study
 
 
@@ -161,18 +162,25 @@ def _show_associated(done: Associated) -> None:
 def status(
     context: typer.Context,
     files: Annotated[bool, typer.Option("--files", help="Each export with its own counts instead.")] = False,
+    format: Annotated[str, typer.Option("--format", "-f", help="text, or json for monitoring.")] = "text",
 ) -> None:
     """Files, records, nights, and what waits."""
     from ingest.report.console import console, show_status
     from ingest.report.exports import as_lines, exports
     from ingest.report.status import status as read_status
+    from ingest.report.status_json import as_json
+    from ingest.report.watch import watch
 
     study = _study(context)
-    if files:
+    if format not in ("text", "json"):
+        raise WrongUse("--format: expected text or json")
+    if format == "json":
+        typer.echo(as_json(study))
+    elif files:
         for line in as_lines(exports(study)):
             typer.echo(line)
     else:
-        show_status(read_status(study), console())
+        show_status(read_status(study), console(), watch(study))
 
 
 @app.command()

@@ -256,7 +256,7 @@ def _warehouse(root: Path) -> dict[str, list[tuple[Any, ...]]]:
     with duckdb.connect(str(root / "warehouse.duckdb"), read_only=True) as connection:
         tables = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
         found = {}
-        for table in sorted(tables):
+        for table in sorted({*tables} - {"ops_run"}):  # which tells of the runs, not of the study
             columns = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
             kept = ", ".join(f'"{column}"' for column in columns if column not in TIMES)
             found[table] = connection.execute(f"select {kept} from {table} order by all").fetchall()

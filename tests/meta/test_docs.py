@@ -140,6 +140,8 @@ def test_every_block_of_commands_is_run_somewhere(page: Path) -> None:
             assert command in (ROOT / where).read_text(encoding="utf-8")
     elif page.name == "airflow.md":
         assert "docs/airflow.md" in (ROOT / AIRFLOW_PAGE_RUN_BY).read_text(encoding="utf-8")
+    elif page.name == "backfills.md":
+        assert "docs" in (ROOT / "tests/cli/test_backfills_page.py").read_text(encoding="utf-8")
     else:
         assert commands(page) == []
 

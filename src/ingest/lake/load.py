@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from ingest._core.clock import MINUTE
 from ingest._core.contract import to_contract
 from ingest._core.errors import Refused
 from ingest._core.files import digest, locked
-from ingest._core.logs import log
+from ingest._core.logs import event, log
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
@@ -116,6 +117,7 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
     facts = ExportFacts(arrival.source_file_id, arrival.source, arrival.arrived_at, arrival.exported_at)
     rows: Rows = {}
     decoded, reason = None, None
+    began = time.perf_counter()
     try:
         if arrival.folder not in known and arrival.folder != STUDY_LOGS:
             raise Refused(
@@ -132,6 +134,7 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
             decoded = _decode(study, arrival, store)
             if decoded is None:
                 result.gone += 1
+                event("export", export=arrival.source_file_id[:12], source=arrival.source, status="gone")
                 return
             rows = _harmonise(decoded, facts, arrival.folder, known, study.settings.substances)
         if decoded.tally.kept and is_misfiled(study, arrival, known, store):
@@ -156,6 +159,7 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
     if arrival.folder == STUDY_LOGS:
         _redo_later(study, base, store)
     _commit(study, base, tally, rows, facts)
+    _log(base, tally, time.perf_counter() - began)
     result.add(base.status, tally if decoded else None)
 
 
@@ -231,9 +235,6 @@ def _commit(study: Study, base: Manifest, tally: Tally, rows: Rows, facts: Expor
     if tally.refusals:
         own = {**own, "quarantine": _quarantine(tally, facts, base.participant_id)}
     commit(study.lake, replace(base, covers=_covers(own)), own)
-    log.info("export %s of %s: %s %s, read %d kept %d duplicate %d ignored %d quarantined %d",
-             base.source_file_id[:12], base.participant_id, base.source, base.status, tally.read, tally.kept,
-             tally.duplicate, tally.ignored.total(), tally.quarantined)  # fmt: skip
 
 
 def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
@@ -268,6 +269,12 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             if mine is not None:
                 retire(study.lake, mine)
     return rest
+
+
+def _log(of: Manifest, tally: Tally, seconds: float) -> None:
+    event("export", export=of.source_file_id[:12], participant_id=of.participant_id, source=of.source,
+          format=of.format or None, decoder_version=of.decoder_version or None, status=of.status, reason=of.reason,
+          **_counts(tally), seconds=round(seconds, 3))  # fmt: skip
 
 
 def _age(of: Manifest) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ingest._core.clock import tzdata_version
 from ingest._core.contract import MART, arrow_schema, tables
 from ingest._core.errors import Terminal, Transient
 from ingest._core.files import digest, inside, locked, remove, write_bytes
+from ingest._core.logs import event
 from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study
 from ingest.decode.registry import decoders
@@ -125,6 +127,7 @@ def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lam
     inputs = _Inputs(study)
     result = RebuildResult([])
     for participant_id in ids:
+        began = time.perf_counter()
         with _one_builder(study, participant_id):
             of, built = _built(study, participant_id, inputs)
             state = inputs.state(participant_id, of)
@@ -134,6 +137,8 @@ def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lam
             write_bytes(_state_path(study.lake, participant_id), msgspec.json.encode(state, order="sorted"))
         result.participants.append(participant_id)
         result.nights += len(built["night"])
+        event("participant", participant_id=participant_id, nights=len(built["night"]), exports=len(of),
+              seconds=round(time.perf_counter() - began, 3))  # fmt: skip
         progress()
     return result
 

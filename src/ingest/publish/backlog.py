@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ingest._core.consents import is_granted
 from ingest._core.contract import arrow_schema
 from ingest._core.files import inside
 from ingest._core.study import Study
@@ -18,6 +19,8 @@ from ingest.arrive.landing import NotAFile, units
 from ingest.harmonise.identity import entries_by_id, people
 from ingest.lake.plan import owner_of
 from ingest.mart.rebuild import MartState
+
+_HANDED_IN = ("sleep", "substance_use", "scales")
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,14 @@ def coverage_of(study: Study, participant_id: str) -> pa.Table:
 def silent(study: Study, today: date) -> list[Silent]:
     """Who is silent after `monitor.silent_after_days`, by participant_id.
 
-    Nobody who has withdrawn or is enrolled only later. One whose row has no enrolled_on, and of whom nothing ever
-    came, is silent from the start.
+    Nobody who has withdrawn, grants no scope of data, or is enrolled only later. One whose row has no enrolled_on, and
+    of whom nothing ever came, is silent from the start.
     """
     after = study.settings.monitor.silent_after_days
     found = []
     for participant_id, entry in sorted(entries_by_id(study).items()) if after is not None else ():
-        gone = entry.withdrew_on is not None and entry.withdrew_on <= today
-        if gone or (entry.enrolled_on is not None and entry.enrolled_on > today):
+        gives = any(is_granted(entry.consents, entry.withdrew_on, scope, today) for scope in _HANDED_IN)
+        if not gives or (entry.enrolled_on is not None and entry.enrolled_on > today):
             continue
         rows = coverage_of(study, participant_id)
         known = pc.or_(pc.or_(rows["has_sleep"], rows["has_log"]), pc.fill_null(rows["has_diary"], False))

@@ -21,6 +21,7 @@ from ingest._core import clock
 from ingest._core.contract import PUBLISH, arrow_schema
 from ingest._core.errors import Transient
 from ingest._core.files import remove, write_bytes
+from ingest._core.logs import event
 from ingest._core.study import Study
 from ingest.mart.participant import DEFINITIONS_VERSION
 
@@ -149,6 +150,10 @@ def _write(study: Study, run: OpsRun, ending: str = ".json") -> None:
 
 
 def _end(study: Study, run: OpsRun) -> None:
+    ended = run.ended_at or run.started_at
+    counts = {name: value for name, value in msgspec.structs.asdict(run).items() if isinstance(value, int) and value}
+    event("run", run_id=run.run_id, kind=run.kind, outcome=run.outcome, error=run.error, **counts,
+          seconds=round((ended - run.started_at).total_seconds(), 3))  # fmt: skip
     try:
         _write(study, run, _IDLE if run.idle else ".json")
     except (Transient, OSError) as error:

@@ -21,6 +21,7 @@ from rich.text import Text
 from ingest.report.quarantine import Line
 from ingest.report.safety import safety_lines
 from ingest.report.status import FATES, STATUSES, Status
+from ingest.report.watch import Watch, watch_lines
 
 Step = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -50,8 +51,8 @@ def progress(out: Console) -> Step:
     return step
 
 
-def show_status(status: Status, out: Console) -> None:
-    """The whole state of a study."""
+def show_status(status: Status, out: Console, seen: Watch | None = None) -> None:
+    """The whole state of a study; with `seen`, what an operator watches below it."""
     _files(status, out)
     _people(status, out)
     for line in safety_lines(status.safety):
@@ -73,6 +74,8 @@ def show_status(status: Status, out: Console) -> None:
         out.print(f"  {status.stale} participants are not up to date; `ingest run` rebuilds them")
     if status.warehouse:
         out.print(f"  {status.warehouse}", markup=False)
+    for line in watch_lines(seen) if seen else ():
+        out.print(f"  {line}")
 
 
 def _files(status: Status, out: Console) -> None:
