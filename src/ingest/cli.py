@@ -339,6 +339,23 @@ def backfill(
         typer.echo(line)
 
 
+@app.command()
+def release(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("--as", help="Its name, such as 2026-12.")],
+    tables: Annotated[
+        str | None, typer.Option(help="Tables, separated by commas; `default` is those without it.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for it; releases/ of the study without it.")] = None,
+) -> None:
+    """A frozen set of tables to hand out: Parquet, CSV, a data package, checksums."""
+    from ingest.report.release import release as write
+    from ingest.report.release import said
+
+    for line in said(write(_study(context), name, tables, to)):
+        typer.echo(line)
+
+
 @app.command("map")
 def map_log(
     file: Annotated[Path, typer.Argument(help="A log (CSV or XLSX) that no mapping describes yet.")],

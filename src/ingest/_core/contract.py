@@ -8,6 +8,7 @@ Beyond the standard, a field may say `basis` (utc or local clock), `unit`, `sour
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -72,6 +73,11 @@ def required(field: dict[str, Any]) -> bool:
 @cache
 def arrow_schema(table: str, where: str = LAKE) -> pa.Schema:
     """Arrow schema of `table`; instants are microseconds in UTC, local clocks microseconds without zone."""
+    return arrow_schema_of(fields(table, where))
+
+
+def arrow_schema_of(chosen: Sequence[dict[str, Any]]) -> pa.Schema:
+    """The same of some fields."""
     import pyarrow as pa
 
     types = {
@@ -83,9 +89,7 @@ def arrow_schema(table: str, where: str = LAKE) -> pa.Schema:
         "instant": pa.timestamp("us", tz="UTC"),
         "clock": pa.timestamp("us"),
     }
-    return pa.schema(
-        [pa.field(field["name"], types[kind(field)], nullable=not required(field)) for field in fields(table, where)]
-    )
+    return pa.schema([pa.field(field["name"], types[kind(field)], nullable=not required(field)) for field in chosen])
 
 
 def sqlalchemy_metadata() -> MetaData:

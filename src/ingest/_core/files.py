@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from uuid import uuid4
 from ingest._core.errors import Terminal, Transient
 
 TMP_PREFIX = ".tmp-"
+_TMP_FOLDER = re.compile(r"\.tmp-[0-9a-f]{32}")
 _TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE}
 CHUNK_BYTES = 1 << 20
 
@@ -90,6 +92,42 @@ def _copy(old: IO[bytes], new: IO[bytes]) -> None:
     left = os.fstat(old.fileno()).st_size
     while left and (count := os.copy_file_range(old.fileno(), new.fileno(), left)):
         left -= count
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """A temporary folder in `folder` to fill and then `put_folder`; gone at the end where it was not put.
+
+    What others left behind is removed first: the caller holds a lock on `folder`. Raises Transient where the storage
+    refuses.
+    """
+    for entry in list(_temporary_in(folder)):
+        shutil.rmtree(entry)
+    tmp = folder / f"{TMP_PREFIX}{uuid4().hex}"
+    try:
+        tmp.mkdir(mode=0o700, parents=True)
+        yield tmp
+    except OSError as error:
+        raise _storage_error(error) from error
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def put_folder(tmp: Path, path: Path) -> None:
+    """Sync `tmp` with all that is in it and rename it to `path`, which is not there yet."""
+    for folder, _, names in os.walk(tmp):
+        for name in names:
+            with Path(folder, name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(Path(folder))
+    os.rename(tmp, path)
+    sync_folder(path.parent)
+
+
+def _temporary_in(folder: Path) -> Iterator[Path]:
+    # By the whole name: the folder may be somebody else's, too.
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if _TMP_FOLDER.fullmatch(path.name) and path.is_dir())
 
 
 def sweep_temporary(folder: Path, before_timestamp: float) -> int:

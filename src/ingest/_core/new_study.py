@@ -81,6 +81,11 @@ substances: []
 # Totals of questionnaires beside the nights after them (view night_wide): to how many days, by instrument.
 # scales: {{recall_days: {{ISI: 14}}}}
 
+# How a release shows participants, and the notice of 42 CFR Part 2 (docs/releases.md).
+# release: {{participant_ids: warehouse, dates: recorded}}
+# part2: true
+# part2_notice: the words that go with every release
+
 # What the columns of your own logs mean. docs/logs.md has examples; the canonical long log needs no entry.
 logs: []
 """

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ingest._core.errors import Terminal
+from ingest._core.files import digest
 
 KEY_BYTES = 32
 
@@ -32,3 +33,13 @@ def participant_id(key: bytes, ref: str) -> str:
 def tombstone_of(key: bytes, participant_id: str) -> str:
     """What stays of who was erased: HMAC-SHA256 of the participant_id, which neither it nor the ref follows from."""
     return hmac.new(key, b"tombstone/" + participant_id.encode(), sha256).hexdigest()
+
+
+def keyed(key: bytes, *parts: str) -> str:
+    """HMAC-SHA256 of the parts, hexadecimal; no two lists of parts share one."""
+    return hmac.new(key, b"keyed/" + digest(*parts).encode(), sha256).hexdigest()
+
+
+def id_in_release(key: bytes, release: str, participant_id: str) -> str:
+    """The participant's id in a release that has ids of its own."""
+    return "p" + keyed(key, "release", release, "participant", participant_id)[:20]

@@ -19,7 +19,7 @@ from ingest._core.log_mapping import LogMapping, ScaleColumns
 from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_codes import strange_codes
-from ingest._core.settings_handout import Scales
+from ingest._core.settings_handout import Release, Scales
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_monitor import Monitor
 from ingest._core.settings_phases import Phases
@@ -237,6 +237,11 @@ class Settings(Strict):
     publish: Publish = Publish()
     monitor: Monitor = Monitor()
     scales: Scales = Scales()
+    release: Release = Release()
+    part2: bool = Field(False, description="the records are under 42 CFR Part 2; needs `part2_notice`")
+    part2_notice: str | None = Field(
+        None, min_length=1, max_length=4000, description="the notice that goes with every release (42 CFR 2.32)"
+    )
     substances: tuple[OwnSubstance, ...] = ()
     safety: Safety | None = Field(Safety(), description="`none`: no signals are looked for")
     logs: list[LogMapping] = Field(default=[])
@@ -263,6 +268,12 @@ class Settings(Strict):
         if said is None or (isinstance(said, str) and said != "none"):
             raise ValueError("write `none`, or `contact` and `protocol` below it")
         return None if said == "none" else said
+
+    @model_validator(mode="after")
+    def _part2_has_its_notice(self) -> Settings:
+        if self.part2 and self.part2_notice is None:
+            raise ValueError("`part2: true` needs `part2_notice`: the words that 42 CFR 2.32 asks for")
+        return self
 
     @model_validator(mode="after")
     def _own_codes_differ(self) -> Settings:

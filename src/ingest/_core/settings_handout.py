@@ -1,4 +1,4 @@
-"""The section `scales` of study.yaml."""
+"""The sections of study.yaml about what is handed to others: `scales` and `release`."""
 
 from __future__ import annotations
 
@@ -16,4 +16,18 @@ class Scales(Strict):
 
     recall_days: dict[Instrument, Annotated[int, Field(ge=0, le=366)]] = Field(
         default={}, description="by instrument, to how many days after its answer a total is carried; no default"
+    )
+
+
+class Release(Strict):
+    """How a release shows its participants (docs/releases.md)."""
+
+    participant_ids: Literal["warehouse", "release"] = Field(
+        "warehouse", description="the warehouse's pseudonyms, or others in each release"
+    )
+    dates: Literal["recorded", "shifted"] = Field(
+        "recorded", description="as recorded, or moved by whole weeks, for each participant by another number of them"
+    )
+    withdrawn: Literal["leave_out", "keep"] = Field(
+        "leave_out", description="people who have withdrawn: out of releases from that day on, or kept by protocol"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -98,6 +98,18 @@ def stale(study: Study) -> list[str]:
     drop_cohort_without(study.lake, staying)
     for participant_id in sorted(held.keys() - staying):
         remove(_state_path(study.lake, participant_id))
+    return _differing(study, inputs, held)
+
+
+def behind(study: Study) -> list[str]:
+    """participant_ids whose marts `stale` would name or take away, sorted; changes nothing."""
+    inputs = _Inputs(study)
+    held = mart_states(study.lake)
+    left = held.keys() - {*inputs.entries, *waiting_ids(study), NOBODY}
+    return sorted({*left, *_differing(study, inputs, held)})
+
+
+def _differing(study: Study, inputs: _Inputs, held: Mapping[str, MartState]) -> list[str]:
     wanted = {*inputs.entries, *({NOBODY} & set(participants(study.lake)))}
     return [
         pid

@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO
@@ -54,6 +54,14 @@ def query(study: Study, sql: str, format: str, stream: IO[bytes]) -> None:
         raise WrongUse(f"a result can be had as {', '.join(_WRITERS)}")
     with opened(study) as reader:
         _WRITERS[format](_plain(_Result(*reader.stream(sql))), stream)
+
+
+def answer(study: Study, sql: str) -> pa.Table:
+    """What one reading statement gives, with the types that Parquet has; raises WrongUse as `query` does."""
+    with opened(study) as reader:
+        result = _plain(_Result(*reader.stream(sql)))
+        _refuse_twins(result.schema.names)
+        return pa.Table.from_batches(result.batches, result.schema).cast(_with_doubles(result))
 
 
 def _plain(result: _Result) -> _Result:
@@ -180,11 +188,14 @@ def _texts(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
     if types.is_nested(kind) or types.is_binary(kind) or types.is_duration(kind):
         encoded = (None if value is None else _ENCODER.encode(value) for value in column.to_pylist())
         return [None if text is None else text.decode().strip('"') for text in encoded]
-    texts = column.cast(pa.string())
-    if types.is_timestamp(kind):
-        texts = pc.replace_substring(texts, " ", "T")
-        texts = pc.replace_substring_regex(texts, r"\.0+(Z?)$", r"\1")
+    texts = iso_texts(column) if types.is_timestamp(kind) else column.cast(pa.string())
     return list(texts.to_pylist())
+
+
+def iso_texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Time stamps as text: ISO 8601, an instant with Z at its end, fractions of a second only where there are any."""
+    texts = pc.replace_substring(column.cast(pa.string()), " ", "T")
+    return pc.replace_substring_regex(texts, r"\.0+(Z?)$", r"\1")
 
 
 def _write_json(result: _Result, stream: IO[bytes]) -> None:
@@ -206,17 +217,20 @@ def _write_parquet(result: _Result, stream: IO[bytes]) -> None:
     _refuse_twins(result.schema.names)
     if stream.isatty():
         raise WrongUse("Parquet is no text; send it to a file: --format parquet > nights.parquet")
-    fields = [pa.field(each.name, pa.float64()) if each.name in result.numeric else each for each in result.schema]
-    schema = pa.schema(fields)
+    schema = _with_doubles(result)
     with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-        for rows in _even(result, BATCH_ROWS):
+        for rows in even(result.schema, result.batches, BATCH_ROWS):
             writer.write_table(rows.cast(schema))
 
 
-def _even(result: _Result, size: int) -> Iterator[pa.Table]:
+def _with_doubles(result: _Result) -> pa.Schema:
+    return pa.schema([pa.field(of.name, pa.float64()) if of.name in result.numeric else of for of in result.schema])
+
+
+def even(schema: pa.Schema, batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
     """The rows in tables of `size`, however an engine cut them, so that the same rows are the same file."""
-    waiting = pa.Table.from_batches([], result.schema)
-    for batch in result.batches:
+    waiting = pa.Table.from_batches([], schema)
+    for batch in batches:
         waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
         while len(waiting) >= size:
             yield waiting.slice(0, size).combine_chunks()

@@ -76,9 +76,11 @@ def _duckdb(study: Study) -> Iterator[duckdb.DuckDBPyConnection]:
             raise Transient("another program has the warehouse open for writing; close it there") from None
         raise Terminal(_DAMAGED) from None
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        # One process has one instance of a file, however often it is open: settings are the instance's, set once.
+        if not connection.execute("SELECT current_setting('lock_configuration')").fetchall()[0][0]:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
         yield connection
     finally:
         connection.close()

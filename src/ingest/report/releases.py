@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest._core.files import sync_folder
+from ingest._core.pseudonyms import id_in_release, read_key
 from ingest._core.study import Study
 
 HANDED_OUT = "handed-out.txt"
@@ -19,8 +20,11 @@ _CHUNK_BYTES = 1 << 20
 def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
     """Remove the releases that hold the participant; returns how many, and how many were handed out and stay."""
     removed = handed_out = 0
+    key = read_key(study.identity / "key")
     for folder in _releases(study):
-        if any(_holds(path, participant_id) for path in sorted(folder.rglob("*")) if path.is_file()):
+        ids = (participant_id, id_in_release(key, folder.name, participant_id))
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        if any(_holds(path, each) for path in files for each in ids):
             if (folder / HANDED_OUT).exists():
                 handed_out += 1
             else:

@@ -1,0 +1,73 @@
+"""The files of a release: each table as Parquet and as CSV, and the sums of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from ingest._core.files import sha256_of
+from ingest.publish.query import iso_texts
+
+SUMS = "SHA256SUMS"
+ROWS = 100_000
+"""Rows of one row group."""
+# With the full-width forms of the first four, which spreadsheets in East Asian locales read alike.
+_FORMULA = r"^([=+\-@\t\r\n\x00\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
+
+
+def write_table(folder: Path, table: str, schema: pa.Schema, pieces: Iterable[pa.Table]) -> tuple[int, set[str]]:
+    """`parquet/<table>.parquet` and `csv/<table>.csv` below `folder`; returns how many rows, and the columns that may
+    not be NULL and hold an empty text.
+
+    `pieces` are of even size, so that the same rows are the same bytes.
+    """
+    rows, empty = 0, set()
+    required = [field.name for field in schema if pa.types.is_string(field.type) and not field.nullable]
+    texts = _as_text(schema.empty_table()).schema
+    for kind in ("parquet", "csv"):
+        (folder / kind).mkdir(exist_ok=True)
+    with (
+        (folder / "parquet" / f"{table}.parquet").open("wb") as for_parquet,
+        (folder / "csv" / f"{table}.csv").open("wb") as for_csv,
+        pq.ParquetWriter(for_parquet, schema, compression="zstd") as parquet,
+        pa.csv.CSVWriter(for_csv, texts) as csv,
+    ):
+        for piece in pieces:
+            parquet.write_table(piece, row_group_size=ROWS)
+            csv.write_table(_as_text(piece))
+            rows += piece.num_rows
+            empty |= {name for name in required if pc.any(pc.equal(piece[name], "")).as_py()}
+    return rows, empty
+
+
+def write_sums(folder: Path) -> None:
+    """SHA256SUMS of every file below `folder`, as sha256sum reads it."""
+    lines = [f"{hexadecimal}  {name}\n" for name, hexadecimal in sums(folder).items() if name != SUMS]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below `folder`, by its path there, sorted."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as stream:
+            found[path.relative_to(folder).as_posix()] = sha256_of(stream)
+    return dict(sorted(found.items()))
+
+
+def _as_text(rows: pa.Table) -> pa.Table:
+    """Time stamps as ISO 8601, and no text that a spreadsheet takes for a formula."""
+    columns = []
+    for column in rows.columns:
+        if pa.types.is_timestamp(column.type):
+            columns.append(iso_texts(column))
+        elif pa.types.is_string(column.type):
+            columns.append(pc.replace_substring_regex(column, _FORMULA, r"'\1"))
+        else:
+            columns.append(column)
+    return pa.table(columns, names=rows.column_names)
