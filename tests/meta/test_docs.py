@@ -37,6 +37,7 @@ RUN_ELSEWHERE = {
     "make demo": "tests/meta/test_docs.py",  # test_make_demo_prints_what_the_readme_shows
     "make test": ".ci/run",
 }
+PRIVACY_PAGE_RUN_BY = "tests/privacy/test_page.py"
 AIRFLOW_PAGE_RUN_BY = "tests/airflow/test_scheduler.py"
 
 
@@ -138,6 +139,8 @@ def test_every_block_of_commands_is_run_somewhere(page: Path) -> None:
                 and line not in RUN_ELSEWHERE] == []  # fmt: skip
         for command, where in RUN_ELSEWHERE.items():
             assert command in (ROOT / where).read_text(encoding="utf-8")
+    elif page.name == "privacy.md":
+        assert "docs/privacy.md" in (ROOT / PRIVACY_PAGE_RUN_BY).read_text(encoding="utf-8")
     elif page.name == "airflow.md":
         assert "docs/airflow.md" in (ROOT / AIRFLOW_PAGE_RUN_BY).read_text(encoding="utf-8")
     elif page.name == "backfills.md":

@@ -109,7 +109,7 @@ def test_the_warehouse_holds_what_is_granted(demo_copy: Path) -> None:
     def count(table: str) -> int:
         return int(rows(demo_copy, f"select count(*) from {table} where participant_id = '{k01}'")[0][0])
 
-    assert [count(table) for table in ("substance_use", "use_version", "night_exposure", "scale_response")] == [0] * 4
+    assert [count(table) for table in ("substance_use", "night_exposure", "scale_response")] == [0] * 3
     assert all(count(table) > 20 for table in ("night", "sleep_session", "sleep_stage", "coverage"))
     assert verify(open_study(demo_copy)) == []
     # A row put back by hand is found.
