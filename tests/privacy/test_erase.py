@@ -16,6 +16,7 @@ import pytest
 
 from ingest._core.contract import LAKE, MART, tables
 from ingest._core.errors import WrongUse
+from ingest._core.pseudonyms import id_in_release, read_key
 from ingest._core.study import open_study
 from ingest.erase import erase, tables_of_participants
 from ingest.lake.removal import remove_participant
@@ -41,7 +42,8 @@ def naming(root: Path, words: set[str]) -> list[str]:
     for there.
     """
     return sorted({name for name, data in stores(root).items() for word in words
-                   if word in name or (word.encode() in data and (len(word) > 8 or not name.endswith(PACKED)))})  # fmt: skip
+                   if word in name or (word.encode() in data and not (len(word) < 8 and name.endswith(PACKED)))
+                   })  # fmt: skip
 
 
 def test_no_byte_of_theirs_stays(demo_copy: Path) -> None:
@@ -97,7 +99,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "reports").mkdir(exist_ok=True)
     (root / "reports" / f"{k01}.html").write_text("nights")
     (root / "reports" / "cohort.html").write_text(f"{k01} and {k02}")
-    for name, ids in {"both": [k01, k02], "other": [k02], "handed": [k01]}.items():
+    own = id_in_release(read_key(root / "identity" / "key"), "own-ids", k01)
+    for name, ids in {"both": [k01, k02], "own-ids": [own], "other": [k02], "handed": [k01]}.items():
         folder = root / "releases" / name
         folder.mkdir(parents=True)
         (folder / "release.json").write_text("{}")
@@ -110,7 +113,7 @@ def test_a_kill_at_any_point_and_a_second_call_end_as_one_without(two: Path, tmp
     k01 = pid(two, ONE)
     whole = _copy(two, tmp_path / "whole")
     done = erase(open_study(whole), ONE)
-    assert done.removed == {"lake_files": done.removed["lake_files"], "reports": 2, "releases": 1, "warehouse": 1,
+    assert done.removed == {"lake_files": done.removed["lake_files"], "reports": 2, "releases": 2, "warehouse": 1,
                             "table_rows": 4, "arrivals": 1}  # fmt: skip
     assert any(line.startswith("releases: 1 handed out") for line in done.remains)
     assert sorted(path.name for path in (whole / "releases").iterdir()) == ["handed", "other"]
