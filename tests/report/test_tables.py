@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import ingest
-from ingest._core.contract import VIEW, kind, primary_key, published_tables, tables
+from ingest._core.contract import COHORT, VIEW, kind, primary_key, published_tables, tables
 from ingest._core.contract import fields as fields_of
 from ingest._core.errors import WrongUse
 from ingest._core.study import open_study
@@ -22,6 +22,7 @@ from ingest.publish.warehouse import publish_study
 from ingest.report.tables import StudyTables
 from studies import change_settings
 
+COHORT_TABLES = tables(COHORT)
 RELATIONS = [*published_tables(), *tables(VIEW)]
 
 
@@ -48,9 +49,10 @@ def test_every_table_is_the_warehouses(root: Path, study: StudyTables) -> None:
             found = getattr(study, table)(as_arrow=True)
             held = reader.table(f"SELECT * FROM {table}")
             assert found.column_names == held.column_names, table
-            assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, held.to_pylist())), table
-            keys = [tuple(row.values()) for row in found.select(ordering(table)).to_pylist()]
-            assert keys == sorted(keys), table
+            order = [(name, "ascending") for name in ordering(table)]
+            # Text sorts by its bytes in Arrow, whatever the database's collation; equal, then, is in this order.
+            assert found.equals(held.cast(found.schema).sort_by(order)), table
+            assert found.num_rows > 0 or table in COHORT_TABLES, table
 
 
 def ordering(table: str) -> list[str]:
