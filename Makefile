@@ -2,13 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo-study
+PORT ?= 8080
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --all-extras
 
-.PHONY: help setup services demo test soak lint types check lock bench queries clean
+.PHONY: help setup services demo airflow test soak lint types check lock bench queries clean
 
 help:
 	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
+	@echo "make airflow a whole Airflow with pages on http://127.0.0.1:8080 on the demo study, until Ctrl-C"
 	@echo "make test    all tests; what CI runs"
 	@echo "make soak    properties on other and more examples; takes long"
 	@echo "make check   lint, types and tests"
@@ -38,6 +40,9 @@ services:
 
 demo: setup
 	@$(BIN)/python scripts/demo.py $(DEMO)
+
+airflow: setup
+	@exec $(BIN)/python scripts/run_airflow.py $(DEMO) --port $(PORT)
 
 test: setup services
 	$(BIN)/python -m pytest -n 2 --dist loadfile

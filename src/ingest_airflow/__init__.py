@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from ingest_airflow import cohort, exports, warehouse
+from ingest_airflow import cohort, exports, monitor, people, warehouse
 from ingest_airflow.configuration import studies
 
 
 def dags() -> dict[str, DAG]:
     """All DAGs of all studies by their ids; raises ValueError where the configuration cannot be right."""
-    makers = (exports.make, warehouse.make, cohort.make)
+    makers = (exports.make, warehouse.make, cohort.make, monitor.make, people.make_erase, people.make_withdraw)
     return {dag.dag_id: dag for study in studies() for dag in (make(study) for make in makers)}

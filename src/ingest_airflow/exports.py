@@ -43,12 +43,19 @@ def make(served: Served) -> DAG:
         """Exports into the lake; asset `lake`."""
 
         @task(show_return_value_in_logs=False)
-        def plan() -> list[list[str]]:
+        def plan(
+            *, dag_run: Any = None, data_interval_start: Any = None, data_interval_end: Any = None
+        ) -> list[list[str]]:
             """Ids of the exports to decode, in batches by bytes, never more than can be mapped."""
+            from ingest.backfill import arrived_batches
             from ingest.lake.load import plan_batches
 
             with opened(served) as study:
-                return at_most(conf.getint("core", "max_map_length"), plan_batches(study))
+                if dag_run.run_type == "backfill":
+                    batches = arrived_batches(study, data_interval_start, data_interval_end)
+                else:
+                    batches = plan_batches(study)
+            return at_most(conf.getint("core", "max_map_length"), batches)
 
         @task(
             multiple_outputs=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +16,32 @@ PROJECT = Path(__file__).resolve().parents[2]
 REFS = {"K01": "Canary-Alma", "K02": "Canary-Bo"}
 
 
-@pytest.fixture(scope="session")
-def airflow_env() -> ModuleType:
-    """scripts/airflow_env.py as a module."""
-    spec = importlib.util.spec_from_file_location("airflow_env", PROJECT / "scripts" / "airflow_env.py")
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def airflow_env() -> ModuleType:
+    """scripts/airflow_env.py as a module."""
+    return _script("airflow_env")
+
+
+@pytest.fixture(scope="session")
+def run_airflow() -> ModuleType:
+    """scripts/run_airflow.py as a module."""
+    return _script("run_airflow")
+
+
+@pytest.fixture(scope="module")
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +56,9 @@ def faster(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def child_environment(airflow_env: ModuleType, faster: dict[str, str]) -> Callable[[Path, Path], dict[str, str]]:
-    """environment(home, study) of airflow_env, without the settings of the machine the tests run on."""
-    return lambda home, study: airflow_env.environment(home, study) | faster
+def child_environment(airflow_env: ModuleType, faster: dict[str, str]) -> Callable[..., dict[str, str]]:
+    """environment(home, study, port) of airflow_env, without the settings of the machine the tests run on."""
+    return lambda home, study, port=8080: airflow_env.environment(home, study, port) | faster
 
 
 @pytest.fixture(scope="session")

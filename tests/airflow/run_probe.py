@@ -28,6 +28,7 @@ from sqlalchemy import select
 
 from airflow import settings
 from ingest._core import errors
+from ingest_airflow import forget
 
 SECRET = "landing/Canary-Alma"
 
@@ -96,4 +97,12 @@ results = {}
 for wanted in json.loads(Path(sys.argv[1]).read_text()):
     results[wanted["name"]] = run(wanted)
     print(f"\nENDED {wanted['name']}", flush=True)
+participant_id = json.loads(next(text for task, _, _, text in results["publish"]["xcoms"] if task == "stale"))[0][0]
+found_before = sorted({(table, column) for table, column, _ in forget.rows_with(settings.engine, participant_id)})
+results["forgotten"] = {
+    "id": participant_id,
+    "before": found_before,
+    "code": forget.main([participant_id]),
+    "after": list(forget.rows_with(settings.engine, participant_id)),
+}
 print("\n" + json.dumps(results))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 DAGS = PROJECT / "dags"
 PACKAGE = sorted((PROJECT / "src" / "ingest_airflow").glob("*.py"))
-PLAIN = ["associate_cohort", "ingest_exports", "publish_warehouse"]
+PLAIN = ["associate_cohort", "erase_participant", "ingest_exports", "monitor_insomnia", "publish_warehouse",
+         "withdraw_participant"]  # fmt: skip
 STUDIES = """\
 [north]
 folder = "/srv/studies/north"
@@ -142,6 +144,31 @@ def test_associate_cohort_runs_daily(parsed: dict[str, Any]) -> None:
     assert dag["cron"] == ["0 4 * * *", "UTC"]
 
 
+def test_monitor_insomnia_runs_daily_and_on_the_warehouse(parsed: dict[str, Any]) -> None:
+    dag = parsed["dags"]["monitor_insomnia"]
+    assert dag["timed"] == "CronDataIntervalTimetable"
+    assert dag["cron"] == ["0 6 * * *", "UTC"]
+    assert dag["assets"] == ["warehouse"]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "names"),
+    [
+        ("erase_participant", ["for_good", "participant_id"]),
+        ("withdraw_participant", ["keep", "on", "participant_id"]),
+    ],
+)
+def test_forms_take_a_participant_id_and_never_a_ref(parsed: dict[str, Any], dag_id: str, names: list[str]) -> None:
+    dag = parsed["dags"][dag_id]
+    assert dag["timetable"] == "NullTimetable"
+    assert sorted(dag["params"]) == names
+    pattern = re.compile(dag["params"]["participant_id"]["pattern"])
+    assert pattern.search("p0123456789abcdef0123")
+    assert not any(map(pattern.search, ("K01", "P01", "p0123456789abcdef012", "xp0123456789abcdef0123")))
+    assert {each["type"] for each in dag["params"].values()} <= {"string", "boolean"}
+    assert dag["params"].get("on", {"format": "date"})["format"] == "date"
+
+
 @pytest.mark.parametrize("dag_id", PLAIN)
 def test_every_dag_runs_once_at_a_time_explains_itself_and_tells(parsed: dict[str, Any], dag_id: str) -> None:
     dag = parsed["dags"][dag_id]
@@ -154,14 +181,18 @@ def test_every_dag_runs_once_at_a_time_explains_itself_and_tells(parsed: dict[st
 WIRING = [
     ("associate_cohort", "associate", [], False, [], "all_success"),
     ("associate_cohort", "publish", ["associate"], False, ["warehouse"], "all_success"),
+    ("erase_participant", "erase", [], False, ["warehouse"], "all_success"),
     ("ingest_exports", "plan", [], False, [], "all_success"),
     ("ingest_exports", "decode", ["plan"], True, [], "all_success"),
     ("ingest_exports", "announce", ["decode"], False, ["lake"], "all_done"),
     ("ingest_exports", "report_refusals", ["announce", "decode"], False, [], "none_failed"),
+    ("monitor_insomnia", "summary", [], False, [], "all_success"),
+    ("monitor_insomnia", "check_expectations", ["summary"], False, [], "all_done"),
     ("publish_warehouse", "stale", [], False, [], "all_success"),
     ("publish_warehouse", "mart", ["stale"], True, [], "all_success"),
     ("publish_warehouse", "publish", ["mart"], False, ["warehouse"], "all_done"),
     ("publish_warehouse", "report_failures", ["mart", "publish"], False, [], "none_failed"),
+    ("withdraw_participant", "withdraw", [], False, ["warehouse"], "all_success"),
 ]
 
 

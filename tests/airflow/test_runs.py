@@ -23,6 +23,7 @@ from ingest.mart.rebuild import rebuild, stale_groups
 from ingest.publish.warehouse import publish_study
 
 pytestmark = pytest.mark.xdist_group("airflow")
+REFS = ("K01", "K02")
 LOAD, PLAN = "ingest.lake.load:load_batch", "ingest.lake.load:plan_batches"
 STALE, REBUILD = "ingest.mart.rebuild:stale_groups", "ingest.mart.rebuild:rebuild"
 PUBLISH = "ingest.publish.warehouse:publish_study"
@@ -44,6 +45,8 @@ class Ran:
     home: Path
     by_airflow: Path
     in_process: Path
+    told: list[dict[str, str]]
+    forgotten: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,7 @@ def ran(
         run("load again", "ingest_exports", by_airflow),
         run("publish again", "publish_warehouse", by_airflow),
         run("associate", "associate_cohort", by_airflow),
+        run("monitor", "monitor_insomnia", by_airflow),
         run("many batches", "ingest_exports", by_airflow, stand_ins={
             PLAN: [[f"t{n}"] for n in range(5)], **plain,
             LOAD: {"calls": {"t0": ["go"], "t2": ["go"], "t4": ["go"]}, "returned": ONE},
@@ -82,7 +86,12 @@ def ran(
         }),
     ]  # fmt: skip
     (root / "wanted.json").write_text(json.dumps(wanted))
-    env = child_environment(root / "home", by_airflow) | {"AIRFLOW__CORE__MAX_MAP_LENGTH": "3"}
+    notifier = {"notifier": "file_notifier.FileNotifier", "kwargs": {"path": str(root / "told.jsonl")}}
+    env = child_environment(root / "home", by_airflow) | {
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "3",
+        "AIRFLOW_VAR_INGEST_NOTIFIER": json.dumps(notifier),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     output = root / "output.txt"
     for command in (
         ["airflow", "db", "migrate"],
@@ -93,7 +102,9 @@ def ran(
         assert done.returncode == 0, output.read_text()[-6000:]
     printed = output.read_text()
     said = json.loads([line for line in printed.splitlines() if line.startswith('{"load":')][-1])
-    return Ran(said, printed, root / "home", by_airflow, in_process)
+    forgotten = said.pop("forgotten")
+    told = [json.loads(line) for line in (root / "told.jsonl").read_text().splitlines()]
+    return Ran(said, printed, root / "home", by_airflow, in_process, told, forgotten)
 
 
 def _work_in_process(root: Path, only_plan: bool = False) -> None:
@@ -154,6 +165,34 @@ def test_the_tables_over_all_participants_are_computed_then_published(ran: Ran) 
     assert done["tasks"] == {"associate -1": ["success", 1], "publish -1": ["success", 1]}
     assert [event[0] for event in done["events"]] == ["warehouse"]
     assert len(list(ran.by_airflow.glob("lake/_cohort/*.parquet"))) == 3
+
+
+def test_row_77_what_the_study_does_not_expect_is_shown_and_told_once(ran: Ran) -> None:
+    done = ran.runs["monitor"]
+    assert done["tasks"] == {"summary -1": ["success", 1], "check_expectations -1": ["failed", 1]}
+    assert done["state"] == "failed"
+    [summary] = [json.loads(text) for task, _, _, text in done["xcoms"] if task == "summary"]
+    nights = _warehouse(ran.by_airflow)["night"]
+    assert (summary["participants"], summary["nights"], summary["refused"]) == (len(REFS), len(nights), 1)
+    told = [each["message"] for each in ran.told if each["message"].startswith("monitor_insomnia: ")]
+    assert len(told) == 1
+    assert f"silent_participants: {len(REFS)} participants without night" in told[0]
+
+
+def test_refusals_are_told_with_counts(ran: Ran) -> None:
+    [told] = [each for each in ran.told if "report_refusals: " in each["message"]]
+    assert told["event"] == "data_quality"
+    assert "of 8 new exports 1 refused, 1 partial; the rest is loaded" in told["message"]
+
+
+def test_a_participant_id_can_be_taken_out_of_airflow(ran: Ran) -> None:
+    assert ["xcom", "value"] in ran.forgotten["before"]
+    assert ["rendered_task_instance_fields", "rendered_fields"] in ran.forgotten["before"]
+    assert (ran.forgotten["after"], ran.forgotten["code"]) == ([], 0)
+    kept = b"".join(path.read_bytes() for path in ran.home.rglob("*") if path.is_file())
+    assert ran.forgotten["id"].encode() not in kept
+    [other] = {pid for (pid, *_) in _warehouse(ran.by_airflow)["participant"]} - {ran.forgotten["id"]}
+    assert other.encode() in kept
 
 
 def test_the_warehouse_equals_that_of_the_same_functions_in_this_process(ran: Ran) -> None:
@@ -230,7 +269,7 @@ def test_a_group_that_fails_marks_the_run_and_the_rest_is_published(ran: Ran) ->
 def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
     pushed = [xcom for each in ran.runs.values() for xcom in each["xcoms"]]
     assert {key for _, _, key, _ in pushed} == {"return_value"}
-    assert {task for task, *_ in pushed} == {"plan", "decode", "stale", "mart", "publish", "associate"}
+    assert {task for task, *_ in pushed} == {"plan", "decode", "stale", "mart", "publish", "associate", "summary"}
     for task, _, _, text in pushed:
         assert len(text) < 1000
         value = json.loads(text)

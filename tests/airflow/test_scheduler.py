@@ -1,168 +1,304 @@
-"""docs/airflow.md, typed in as it stands: by hand, and on a real scheduler with its asset-triggered run."""
+"""A real scheduler with LocalExecutor on PostgreSQL, for three studies at once.
+
+A mapped run over 200 files of which one batch is killed, a scheduled run, a three-day backfill, a publication that an
+asset triggers, and who is told.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import re
-import shutil
 import signal
-import socket
-import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import duckdb
-import psutil
+import psycopg
 import pytest
 
-from ingest.demo.facts import CANARY
+from ingest._core import clock
+from servers import Postgres
+from studies import as_json, fitbit_nights, land, make_study, rows, run
 
 PROJECT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (PROJECT / "docs" / "airflow.md").read_text(), re.MULTILINE | re.DOTALL)
-PATIENCE_S = 300
+REFS = [f"K{number:02}" for number in range(20)]
+FILES, IN_A_BATCH = 200, 30
+PATIENCE_S = 900
+HEADER = "substance,taken_at,amount,unit\n"
 pytestmark = pytest.mark.xdist_group("airflow")
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, make_study: Callable[[Path], Path]) -> Path:
-    """A folder that looks like a checkout, with a study called demo-study without a bad export."""
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    for name in ("dags", "scripts"):
-        (tmp_path / name).symlink_to(PROJECT / name)
-    study = make_study(tmp_path / "demo-study")
-    shutil.rmtree(study / "landing" / "X99")
-    log = study / "landing" / "Canary-Bo" / "logs" / "kratom-log.csv"
-    good = [line for line in log.read_text().splitlines() if "handful" not in line and "-32T" not in line]
-    log.write_text("\n".join(good) + "\n")
-    return tmp_path
+@dataclass
+class Ran:
+    """What the runs left: rows of Airflow's tables by name, the studies' folders, and what notifiers were told."""
+
+    root: Path
+    runs: list[dict[str, Any]]
+    tasks: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    told: list[dict[str, str]]
+    killed: int
+    kept: dict[str, tuple[int, bytes]]
+    days: list[datetime] = field(default_factory=list)
+
+    def of(self, dag_id: str, kind: str) -> list[dict[str, Any]]:
+        """Runs of a DAG and type, in the order of their intervals."""
+        return [each for each in self.runs if (each["dag_id"], each["run_type"]) == (dag_id, kind)]
+
+    def tasks_of(self, one: dict[str, Any], task: str) -> list[dict[str, Any]]:
+        """Instances of a task in a run."""
+        return [each for each in self.tasks if (each["run_id"], each["dag_id"], each["task_id"])
+                == (one["run_id"], one["dag_id"], task)]  # fmt: skip
 
 
-@pytest.fixture
-def type_in(checkout: Path, faster: dict[str, str]) -> Callable[[str], subprocess.Popen[bytes]]:
-    """Starts a shell, leading a process group of its own, that stops at the first error."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | faster
-
-    def start(lines: str) -> subprocess.Popen[bytes]:
-        with (checkout / "output.txt").open("ab") as file:
-            return subprocess.Popen(
-                ["bash", "-ec", lines],
-                cwd=checkout,
-                env=env,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-
-    return start
+def _many(root: Path) -> Path:
+    """200 logs of 20 people, one of which nobody can read."""
+    study = make_study(root, refs=REFS, batch_bytes=IN_A_BATCH * (128 << 10))
+    start = datetime(2026, 3, 1, 8)
+    for number in range(FILES):
+        lines = [f"kratom,{start + timedelta(hours=7 * i + number):%Y-%m-%dT%H:%M},3,g\n" for i in range(40)]
+        text = "not a log" if number == 1 else HEADER + "".join(lines)
+        land(study, f"{REFS[number % len(REFS)]}/log-{number:03}.csv", text)
+    return study
 
 
-def test_by_hand(checkout: Path, type_in: Callable[[str], subprocess.Popen[bytes]]) -> None:
-    by_hand, _, _ = BLOCKS
-    with _group(type_in(by_hand)) as shell:
-        assert shell.wait(2 * PATIENCE_S) == 0, _said(checkout)
-    _assert_published(checkout)
-
-
-def test_on_a_scheduler(checkout: Path, type_in: Callable[[str], subprocess.Popen[bytes]]) -> None:
-    by_hand, components, unpause = BLOCKS
-    tie, migrate, *_ = by_hand.splitlines()
-    tie = tie.replace("demo-study", f"demo-study --port {_free_port()}")
-    with _group(type_in(f"{tie}\n{migrate}\n{components}wait\n")) as airflow:
-        _wait(checkout, airflow, "SELECT count(*) = 3 FROM serialized_dag")
-        with _group(type_in(f"{tie}\n{unpause}")) as shell:
-            assert shell.wait(PATIENCE_S) == 0, _said(checkout)
-        _wait(checkout, airflow, "SELECT count(DISTINCT dag_id) = 2 FROM dag_run WHERE end_date IS NOT NULL")
-        first = "SELECT min(id) FROM dag_run GROUP BY dag_id"
-        ends = f"SELECT dag_id, run_type, state FROM dag_run WHERE id IN ({first}) ORDER BY dag_id"
-        assert _ask(checkout, ends) == [
-            ("ingest_exports", "scheduled", "success"),
-            ("publish_warehouse", "asset_triggered", "success"),
-        ], _said(checkout)
-    _assert_published(checkout)
-    _assert_quiet(checkout)
-
-
-def _assert_published(checkout: Path) -> None:
-    with duckdb.connect(str(checkout / "demo-study" / "warehouse.duckdb"), read_only=True) as connection:
-        counts = connection.execute(
-            "SELECT count(*), count(DISTINCT participant_id), count(tst_min) FROM night"
-        ).fetchone()
-    assert counts is not None
-    nights, people, slept = counts
-    assert people == 2
-    assert 10 < slept <= nights <= 20
-
-
-def _assert_quiet(checkout: Path) -> None:
-    logs = list((checkout / ".airflow" / "logs").rglob("*.log"))
-    assert any("task_id=decode" in str(path) for path in logs)
-    said = "".join(path.read_text() for path in [*logs, checkout / "output.txt"])
-    assert [word for word in ("Canary-", CANARY, "takeout-", "kratom-log") if word in said] == []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _group(leader: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """End the leader's whole process group afterwards, politely first, and see that nothing is left of it."""
+def _days(root: Path, days: list[datetime]) -> Path:
+    """A study whose three exports arrived on three days."""
+    study = make_study(root)
+    now = clock.now
     try:
-        yield leader
+        for number, day in enumerate(days):
+            clock.now = lambda day=day: day
+            logs = fitbit_nights(datetime(2026, 3, 1 + 5 * number, 23), 3, 1000 + 100 * number)
+            land(study, f"K01/part-{number}/sleep-{number}.json", as_json(logs), day - timedelta(hours=1))
+            run(study)
     finally:
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            if _members(leader.pid):
-                os.killpg(leader.pid, how)
-            if _gone(leader, within_s=30):
-                break
-    assert not _members(leader.pid), f"still running: {_members(leader.pid)}"
+        clock.now = now
+    return study
 
 
-def _gone(leader: subprocess.Popen[bytes], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if leader.poll() is not None and not _members(leader.pid):
-            return True
-        time.sleep(0.2)
-    return False
+def _files_of_lake(study: Path) -> dict[str, tuple[int, bytes]]:
+    """Inode and bytes of each Parquet file of decoded sleep."""
+    return {path.name: (path.stat().st_ino, path.read_bytes())
+            for path in sorted(study.glob("lake/sleep_session/**/*.parquet"))}  # fmt: skip
 
 
-def _members(session: int) -> list[str]:
-    """Names of the running processes of this session; a session's id is its first process's."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.name())
-    return found
+class Airflow:
+    """A running Airflow and a connection to its metadata."""
+
+    def __init__(self, api: Any, metadata: psycopg.Connection, leader: Any, logs: Path, env: dict[str, str]) -> None:
+        self.api, self.metadata, self.leader, self.logs, self.env = api, metadata, leader, logs, env
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        with self.metadata.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            return cursor.execute(sql).fetchall()
+
+    def until(self, condition: str) -> list[dict[str, Any]]:
+        """Rows of the query, as soon as it has some."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := self.ask(condition)):
+            assert self.leader.poll() is None, self.said()
+            assert time.monotonic() < deadline, f"still not: {condition}\n{self.said()}"
+            time.sleep(0.3)
+        return found
+
+    def said(self) -> str:
+        runs = "\n".join(map(str, self.ask("SELECT dag_id, run_id, state FROM dag_run")))
+        tasks = "\n".join(map(str, self.ask("SELECT dag_id, task_id, map_index, state FROM task_instance")))
+        return f"{runs}\n{tasks}\n{(self.logs / 'scheduler.log').read_text(errors='replace')[-3000:]}"
 
 
-def _wait(checkout: Path, airflow: subprocess.Popen[bytes], condition: str) -> None:
-    """Until the query on Airflow's database gives 1."""
+@pytest.fixture(scope="module")
+def ran(
+    tmp_path_factory: pytest.TempPathFactory,
+    run_airflow: ModuleType,
+    child_environment: Callable[..., dict[str, str]],
+    postgres_server: Postgres,
+    free_port: int,
+) -> Ran:
+    root = tmp_path_factory.mktemp("scheduler")
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [midnight - timedelta(days=back) + timedelta(hours=12) for back in (4, 3, 2)]
+    many, few = _many(root / "many"), _days(root / "days", days)
+    kept = _files_of_lake(few)
+    env = child_environment(root / "home", many, free_port)
+    with _Airflow(root, many, few, run_airflow, env, postgres_server) as airflow:
+        airflow.until("SELECT 1 FROM serialized_dag HAVING count(DISTINCT dag_id) = 18")
+        for dag_id in ("ingest_exports__many", "publish_warehouse__many", "ingest_exports__days"):
+            airflow.api("PATCH", f"/dags/{dag_id}", is_paused=False)
+        airflow.api("PATCH", "/dags/ingest_exports__gone", is_paused=False)
+        killed = _kill_a_decode(airflow, many)
+        subprocess.run(
+            ["airflow", "backfill", "create", "--dag-id", "ingest_exports__days", "--from-date",
+             f"{days[0] - timedelta(hours=12):%Y-%m-%d}", "--to-date", f"{days[2]:%Y-%m-%dT%H:%M}"],
+            env=airflow.env, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        airflow.until("SELECT 1 FROM dag_run WHERE dag_id = 'publish_warehouse__many' AND state = 'success'")
+        airflow.until("SELECT 1 FROM dag_run HAVING count(*) >= 7 AND count(*) = count(end_date)")
+        told = root / "told.jsonl"
+        wanted = {"data_quality", "deadline_missed", "run_failed"}
+        _wait(lambda: wanted <= {each["event"] for each in _told(told)}, airflow)
+        return Ran(
+            root,
+            airflow.ask("SELECT * FROM dag_run ORDER BY data_interval_start"),
+            airflow.ask("SELECT * FROM task_instance ORDER BY map_index"),
+            airflow.ask("SELECT name, asset_event.extra, source_dag_id FROM asset_event JOIN asset"
+                        " ON asset.id = asset_id ORDER BY asset_event.id"),
+            _told(told), killed, kept, days,
+        )  # fmt: skip
+
+
+class _Airflow:
+    """Airflow on a database of the server, for the studies `many`, `days` and one whose folder is not there."""
+
+    def __init__(
+        self, root: Path, many: Path, few: Path, run_airflow: ModuleType, env: dict[str, str], server: Postgres
+    ) -> None:
+        (root / "studies.toml").write_text(
+            f'[many]\nfolder = "{many}"\nschedule = "0 0 1 1 *"\ndecode_pool = "ingest_decode"\n'
+            f'[days]\nfolder = "{few}"\nschedule = "0 0 * * *"\ndeadline_hours = 0.0003\n'
+            f'[gone]\nfolder = "{root / "nowhere"}"\nschedule = "0 0 1 1 *"\n'
+        )
+        database = server.database()
+        self.url = server.tcp_url(database)
+        notifier = {"notifier": "file_notifier.FileNotifier", "kwargs": {"path": str(root / "told.jsonl")}}
+        self.env = env | {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.url,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self.url,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "3",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "4",
+            "AIRFLOW_VAR_INGEST_NOTIFIER": json.dumps(notifier),
+            "INGEST_STUDIES": str(root / "studies.toml"),
+            "PYTHONPATH": str(PROJECT / "tests" / "airflow"),
+        }
+        self.root, self.run_airflow, self.server, self.database = root, run_airflow, server, database
+
+    def __enter__(self) -> Airflow:
+        logs = self.root / "logs"
+        subprocess.run(["airflow", "db", "migrate"], env=self.env, check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)  # fmt: skip
+        self.running = self.run_airflow.components(self.env, logs)
+        leader = self.running.__enter__()
+        api = self.run_airflow.Api(int(self.env["AIRFLOW__API__PORT"]))
+        airflow = Airflow(api, self.server.connect(self.database), leader, logs, self.env)
+        try:
+            self.run_airflow.wait_healthy(api, leader, logs)
+            api("POST", "/pools", name="ingest_decode", slots=2)
+        except BaseException:
+            self.__exit__()
+            raise
+        return airflow
+
+    def __exit__(self, *_: object) -> None:
+        self.running.__exit__(None, None, None)
+
+
+def _kill_a_decode(airflow: Airflow, study: Path) -> int:
+    """SIGKILL the process of a batch once exports are being committed; returns its map index."""
+    _wait(lambda: any(study.glob("lake/_manifest/participant_id=*/*.json")), airflow)
+    of_task = "FROM task_instance WHERE dag_id = 'ingest_exports__many' AND task_id = 'decode'"
+    while True:
+        [at, *_] = airflow.until(f"SELECT map_index, pid {of_task} AND state = 'running' AND pid > 0 ORDER BY 1 DESC")
+        with suppress(ProcessLookupError):
+            os.kill(at["pid"], signal.SIGKILL)
+        ended = f"SELECT state {of_task} AND map_index = {at['map_index']} AND state IN ('up_for_retry', 'success')"
+        if airflow.until(ended) == [{"state": "up_for_retry"}]:
+            return int(at["map_index"])
+
+
+def _told(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _wait(holds: Callable[[], bool], airflow: Airflow) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        assert airflow.poll() is None, _said(checkout)
-        if _ask(checkout, condition) == [(1,)]:
-            return
-        time.sleep(0.5)
-    pytest.fail(f"after {PATIENCE_S} s still not: {condition}\n{_said(checkout)}")
+    while not holds():
+        assert time.monotonic() < deadline, airflow.said()
+        time.sleep(0.3)
 
 
-def _ask(checkout: Path, query: str) -> list[Any]:
-    database = checkout / ".airflow" / "airflow.db"
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.OperationalError:  # not made yet
-        return []
+def test_200_files_make_few_mapped_tasks_labelled_with_their_batch(ran: Ran) -> None:
+    [one] = ran.of("ingest_exports__many", "scheduled")
+    mapped = ran.tasks_of(one, "decode")
+    assert len(mapped) == -(-FILES // IN_A_BATCH)
+    assert {each["state"] for each in mapped} == {"success"}
+    assert {each["pool"] for each in mapped} == {"ingest_decode"}
+    last = len(mapped)
+    assert [each["rendered_map_index"] for each in mapped] == [
+        f"batch {number}: {FILES - IN_A_BATCH * (last - 1) if number == last else IN_A_BATCH} exports"
+        for number in range(1, last + 1)
+    ]
 
 
-def _said(checkout: Path) -> str:
-    return (checkout / "output.txt").read_text(errors="replace")[-6000:]
+def test_a_killed_task_is_tried_again_and_nothing_is_lost_or_doubled(ran: Ran) -> None:
+    [one] = ran.of("ingest_exports__many", "scheduled")
+    tries = {each["map_index"]: each["try_number"] for each in ran.tasks_of(one, "decode")}
+    assert tries.pop(ran.killed) == 2
+    assert set(tries.values()) == {1}
+    assert rows(ran.root / "many", "select count(*), count(distinct source_file_id) from source_file") == [
+        (FILES, FILES)
+    ]
+    assert rows(ran.root / "many", "select count(*), count(distinct use_id) from substance_use") == [
+        (40 * (FILES - 1), 40 * (FILES - 1))
+    ]
+
+
+def test_row_79_one_bad_file_marks_the_run_and_the_others_load(ran: Ran) -> None:
+    [one] = ran.of("ingest_exports__many", "scheduled")
+    [reported] = ran.tasks_of(one, "report_refusals")
+    assert (one["state"], reported["state"]) == ("failed", "failed")
+    assert rows(ran.root / "many", "select status, count(*) from source_file group by 1 order by 1") == [
+        ("loaded", FILES - 1), ("refused", 1),
+    ]  # fmt: skip
+
+
+def test_the_lake_triggers_one_publication(ran: Ran) -> None:
+    [one] = ran.of("publish_warehouse__many", "asset_triggered")
+    assert one["state"] == "success"
+    [of_lake, of_warehouse] = [each for each in ran.events if each["name"].endswith("__many")]
+    assert of_lake["name"] == "lake__many"
+    assert (of_lake["extra"]["exports"], of_lake["extra"]["refused"]) == (FILES, 1)
+    assert of_warehouse["name"] == "warehouse__many"
+    assert rows(ran.root / "many", "select count(distinct participant_id) from substance_use") == [(len(REFS),)]
+
+
+def test_a_scheduled_run_has_the_last_whole_interval(ran: Ran) -> None:
+    [one] = ran.of("ingest_exports__days", "scheduled")
+    assert one["data_interval_end"] - one["data_interval_start"] == timedelta(days=1)
+    assert one["data_interval_end"].time() == datetime.min.time()
+    assert one["state"] == "success"
+    assert [each["state"] for each in ran.tasks_of(one, "decode")] == ["skipped"]
+
+
+def test_a_three_day_backfill_decodes_what_arrived_each_day_to_the_same_bytes(ran: Ran) -> None:
+    runs = ran.of("ingest_exports__days", "backfill")
+    assert [each["state"] for each in runs] == ["success"] * 3
+    assert [each["data_interval_start"].date() for each in runs] == [day.date() for day in ran.days]
+    labels = [[each["rendered_map_index"] for each in ran.tasks_of(one, "decode")] for one in runs]
+    assert labels == [["batch 1: 1 exports"]] * 3
+    now = _files_of_lake(ran.root / "days")
+    assert {name: data for name, (_, data) in now.items()} == {name: data for name, (_, data) in ran.kept.items()}
+    assert len(now) == 3
+    assert [name for name in now if now[name][0] == ran.kept[name][0]] == []
+    assert [each for each in ran.events if each["name"].endswith("__days")] == []
+
+
+def test_people_are_told_of_what_failed_what_is_wrong_with_data_and_what_is_late(ran: Ran) -> None:
+    by_event: dict[str, list[str]] = {}
+    for each in ran.told:
+        by_event.setdefault(each["event"], []).append(each["message"])
+    [quality] = by_event.pop("data_quality")
+    assert quality.startswith("ingest_exports__many: run ")
+    assert f"report_refusals: of {FILES} new exports 1 refused; the rest is loaded" in quality
+    [failed] = by_event.pop("run_failed")
+    assert failed.startswith("ingest_exports__gone: run ")
+    assert str(ran.root) not in failed
+    late = by_event.pop("deadline_missed")
+    assert {message.partition(":")[0] for message in late} == {"ingest_exports__days"}
+    assert by_event == {}
