@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -72,6 +73,17 @@ def test_tasks_are_echoed_with_their_state(airflow_says: Says, airflow_env: Modu
         "airflow dags test publish_warehouse", *tasks,
     ]  # fmt: skip
     assert "the last words of publish_warehouse" in (tmp_path / "home" / "dags-test.log").read_text()
+
+
+def test_the_page_shows_what_is_typed(airflow_says: Says, airflow_env: ModuleType, tmp_path: Path) -> None:
+    airflow_says("neither")
+    lines: list[str] = []
+    airflow_env.run_dags(tmp_path, tmp_path / "home", lines.append)
+    page = (PROJECT / "docs" / "airflow.md").read_text()
+    [block] = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    first, *typed = block.splitlines()
+    assert "scripts/airflow_env.py" in first
+    assert typed == [line for line in lines if line.startswith("airflow ")]
 
 
 def test_a_run_that_only_reports_refusals_goes_on(airflow_says: Says, airflow_env: ModuleType, tmp_path: Path) -> None:

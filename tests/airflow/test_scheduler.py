@@ -161,9 +161,9 @@ class _Airflow:
         self, root: Path, many: Path, few: Path, run_airflow: ModuleType, env: dict[str, str], server: Postgres
     ) -> None:
         (root / "studies.toml").write_text(
-            f'[many]\nfolder = "{many}"\nschedule = "0 0 1 1 *"\ndecode_pool = "ingest_decode"\n'
+            f'[many]\nfolder = "{many}"\nschedule = "0 0 * * *"\ndecode_pool = "ingest_decode"\n'
             f'[days]\nfolder = "{few}"\nschedule = "0 0 * * *"\ndeadline_hours = 0.0003\n'
-            f'[gone]\nfolder = "{root / "nowhere"}"\nschedule = "0 0 1 1 *"\n'
+            f'[gone]\nfolder = "{root / "nowhere"}"\nschedule = "0 0 * * *"\n'
         )
         database = server.database()
         self.url = server.tcp_url(database)

@@ -24,6 +24,7 @@ NIGHTS, REPEATED = 30 * 30, 29
 SMALL = {
     "fitbit.py": ("--exports", "1"),
     "formats.py": ("--nights", "20"),
+    "landing.py": ("--files", "300"),
     "logs.py": ("--rows", "2000"),
     "nights.py": ("--people", "1"),
     "takeout.py": ("--small",),
@@ -113,6 +114,13 @@ def test_every_file_of_a_takeout_is_accounted_for() -> None:
     assert others is not None
     assert int(others[1]) == int(members) - int(sleep)
     assert _row(printed, "floor: SHA-256 and directory")[1] == 1
+
+
+def test_every_small_file_of_a_landing_is_planned() -> None:
+    printed = _printed("landing.py")
+    assert _row(printed, "floor: walk")[3] == 1
+    for name in ("ours: first look", "ours: second look"):
+        assert _row(printed, name)[:2] == [300, 1]
 
 
 def test_every_use_of_a_log_is_kept() -> None:

@@ -37,8 +37,7 @@ RUN_ELSEWHERE = {
     "make demo": "tests/meta/test_docs.py",  # test_make_demo_prints_what_the_readme_shows
     "make test": ".ci/run",
 }
-PRIVACY_PAGE_RUN_BY = "tests/privacy/test_page.py"
-AIRFLOW_PAGE_RUN_BY = "tests/airflow/test_scheduler.py"
+PAGES_RUN_BY = {"operations.md": "tests/cli/test_operations.py", "privacy.md": "tests/privacy/test_page.py"}
 
 
 def blocks(page: Path, *kinds: str) -> Iterator[tuple[str, str]]:
@@ -139,10 +138,8 @@ def test_every_block_of_commands_is_run_somewhere(page: Path) -> None:
                 and line not in RUN_ELSEWHERE] == []  # fmt: skip
         for command, where in RUN_ELSEWHERE.items():
             assert command in (ROOT / where).read_text(encoding="utf-8")
-    elif page.name == "privacy.md":
-        assert "docs/privacy.md" in (ROOT / PRIVACY_PAGE_RUN_BY).read_text(encoding="utf-8")
-    elif page.name == "airflow.md":
-        assert "docs/airflow.md" in (ROOT / AIRFLOW_PAGE_RUN_BY).read_text(encoding="utf-8")
+    elif page.name in PAGES_RUN_BY:
+        assert f"docs/{page.name}" in (ROOT / PAGES_RUN_BY[page.name]).read_text(encoding="utf-8")
     elif page.name == "backfills.md":
         assert "docs" in (ROOT / "tests/cli/test_backfills_page.py").read_text(encoding="utf-8")
     else:
