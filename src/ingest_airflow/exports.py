@@ -70,15 +70,20 @@ def make(served: Served) -> DAG:
                 return load_batch(study, batch).counts()
 
         @task(outlets=[lake], trigger_rule=TriggerRule.ALL_DONE)
-        def announce(counts: Sequence[dict[str, int]], *, outlet_events: Any) -> None:
-            """Update the asset if the lake is ahead of the nights, whichever run put it ahead."""
+        def announce(counts: Sequence[dict[str, int]], *, outlet_events: Any, dag_run: Any = None) -> None:
+            """Record the run; update the asset if the lake is ahead of the nights, whichever run put it ahead."""
             from ingest.mart.rebuild import stale_groups
+            from ingest.publish.ops import record_load
 
             with opened(served) as study:
+                added = total(counts)
+                if added:
+                    kind = "backfill_arrived" if dag_run.run_type == "backfill" else "load"
+                    record_load(study, dag_run.start_date, added, kind)
                 behind = stale_groups(study)
             if not behind:
                 raise AirflowSkipException("the nights are up to date with the lake")
-            outlet_events[lake].extra = total(counts)
+            outlet_events[lake].extra = added
 
         @task(trigger_rule=TriggerRule.NONE_FAILED, on_failure_callback=quality_found)
         def report_refusals(counts: Sequence[dict[str, int]]) -> None:

@@ -22,13 +22,13 @@ log = logging.getLogger("ingest.dags")
 
 
 def run_failed(context: Any) -> None:
-    """A run of a DAG failed. One that only shows what a data-quality task found was told by that task."""
+    """A run of a DAG, or its only task, failed. What a data-quality task found was told by that task."""
     task = context.get("ti")
     if task is not None and task.task_id in TOLD_BY_THEMSELVES:
         return
     where = f" at task {task.task_id}" if task is not None else ""
     dag_id = context["dag"].dag_id
-    tell(dag_id, "run_failed", f"{dag_id}: run {context['run_id']} failed{where} ({context.get('reason')})", context)
+    tell(dag_id, "run_failed", f"{dag_id}: run {context['run_id']} failed{where}", context)
 
 
 def quality_found(context: Any) -> None:

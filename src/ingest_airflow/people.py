@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from ingest_airflow.notify import run_failed
 from ingest_airflow.work import opened, settings_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ WITHDRAW = """Writes down since when a participant has withdrawn, and takes out 
 `withdraw` puts the day, the first without consent, into roster.csv, rebuilds the participant's nights and publishes.
 What was recorded before stays, or everything is erased as `erase_participant` does. Twice is as once.
 """
+
+
+def settings_by_hand(served: Served, doc: str) -> dict[str, Any]:
+    """Those of all DAGs; the task tells of a failure, which has the form's values at hand."""
+    return settings_of(served, doc) | {"on_failure_callback": None}
 
 
 def _participant() -> Param:
@@ -58,12 +64,12 @@ def make_erase(served: Served) -> DAG:
                 description="it cannot be undone; without it nothing is done",
             ),
         },
-        **settings_of(served, ERASE),
+        **settings_by_hand(served, ERASE),
     )
     def erase_participant() -> None:
         """A participant out of all stores."""
 
-        @task(outlets=[warehouse], multiple_outputs=False)
+        @task(outlets=[warehouse], multiple_outputs=False, on_failure_callback=run_failed)
         def erase(*, params: Any, outlet_events: Any) -> dict[str, int]:
             """Counts of what was removed; what remains stands in the log."""
             from ingest.erase import erase as remove
@@ -102,12 +108,12 @@ def make_withdraw(served: Served) -> DAG:
                 description="without it everything is erased, for good",
             ),
         },
-        **settings_of(served, WITHDRAW),
+        **settings_by_hand(served, WITHDRAW),
     )
     def withdraw_participant() -> None:
         """A participant's data from a day on out of marts and warehouse."""
 
-        @task(outlets=[warehouse], multiple_outputs=False)
+        @task(outlets=[warehouse], multiple_outputs=False, on_failure_callback=run_failed)
         def withdraw(*, params: Any, outlet_events: Any) -> dict[str, int]:
             """Counts of what stays, or of what was removed."""
             from ingest.withdraw import withdraw as write_down

@@ -73,7 +73,7 @@ def dag_facts(dag: Any) -> dict[str, Any]:
         "tags": sorted(dag.tags),
         "doc": dag.doc_md,
         "deadlines": [each.interval.total_seconds() for each in dag.deadline or ()],
-        "told": dag.on_failure_callback is not None,
+        "told": bool(dag.on_failure_callback) or all(task.on_failure_callback for task in dag.tasks),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "tasks": {task.task_id: task_facts(task) for task in dag.tasks},
     }

@@ -1,6 +1,6 @@
 """Run by test_runs.py in a process of its own: `dag.test()` again and again; prints what each left, as JSON.
 
-Argument: a JSON file, a list of runs. Each has `name`, `dag`, `study`, and optionally `stand_ins`: for
+Argument: a JSON file, a list of runs. Each has `name`, `dag`, `study`, optionally `conf` and `stand_ins`: for
 "module:function", the value to return, or what its calls do one after the other, by the first of the ids they
 get: `go`, or the name of an exception to raise, which has a participant's ref in its text or its cause's.
 """
@@ -68,7 +68,7 @@ def run(wanted: dict[str, Any]) -> dict[str, Any]:
             module, function = target.split(":")
             new = stand_in(**how) if isinstance(how, dict) else lambda study, how=how: how
             stack.enter_context(patch.object(importlib.import_module(module), function, new))
-        dag_run = dag.test()
+        dag_run = dag.test(run_conf=wanted.get("conf"))
     return left(dag_run)
 
 
@@ -83,6 +83,7 @@ def left(dag_run: Any) -> dict[str, Any]:
         ).all()
         return {
             "state": dag_run.state,
+            "conf": dag_run.conf,
             "interval": [str(dag_run.data_interval_start), str(dag_run.data_interval_end)],
             "tasks": {f"{t.task_id} {t.map_index}": [t.state, t.try_number] for t in tasks},
             "labels": sorted(t.rendered_map_index for t in tasks if t.rendered_map_index),
@@ -97,7 +98,7 @@ results = {}
 for wanted in json.loads(Path(sys.argv[1]).read_text()):
     results[wanted["name"]] = run(wanted)
     print(f"\nENDED {wanted['name']}", flush=True)
-participant_id = json.loads(next(text for task, _, _, text in results["publish"]["xcoms"] if task == "stale"))[0][0]
+participant_id = results["erase"]["conf"]["participant_id"]
 found_before = sorted({(table, column) for table, column, _ in forget.rows_with(settings.engine, participant_id)})
 results["forgotten"] = {
     "id": participant_id,

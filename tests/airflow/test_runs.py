@@ -17,6 +17,7 @@ import pytest
 
 from ingest._core.study import Study, open_study
 from ingest.demo.facts import CANARY
+from ingest.harmonise.identity import people
 from ingest.lake.load import load_batch, plan_batches
 from ingest.mart.cohort import associate
 from ingest.mart.rebuild import rebuild, stale_groups
@@ -24,6 +25,7 @@ from ingest.publish.warehouse import publish_study
 
 pytestmark = pytest.mark.xdist_group("airflow")
 REFS = ("K01", "K02")
+WITHDREW = "2026-01-12"
 LOAD, PLAN = "ingest.lake.load:load_batch", "ingest.lake.load:plan_batches"
 STALE, REBUILD = "ingest.mart.rebuild:stale_groups", "ingest.mart.rebuild:rebuild"
 PUBLISH = "ingest.publish.warehouse:publish_study"
@@ -33,18 +35,21 @@ ONE = {"exports": 1, "loaded": 1}
 
 
 def run(name: str, dag: str, study: Path, **stand_ins: Any) -> dict[str, Any]:
-    return {"name": name, "dag": dag, "study": str(study), "stand_ins": stand_ins.get("stand_ins", {})}
+    given = {"name": name, "dag": dag, "study": str(study), "stand_ins": stand_ins.get("stand_ins", {})}
+    return given | ({"conf": stand_ins["conf"]} if "conf" in stand_ins else {})
 
 
 @dataclass
 class Ran:
-    """What the child said of each run, all it printed, its Airflow's folder, and the two studies."""
+    """What the child said of each run, all it printed, its Airflow's folder, both studies, one that people left."""
 
     runs: dict[str, Any]
     printed: str
     home: Path
     by_airflow: Path
     in_process: Path
+    left: Path
+    ids: list[str]
     told: list[dict[str, str]]
     forgotten: dict[str, Any]
 
@@ -63,6 +68,9 @@ def ran(
     shutil.copytree(in_process, by_airflow)
     _work_in_process(in_process)
     plain = {STALE: [["p1"]]}
+    left = root / "left"
+    shutil.copytree(in_process, left)
+    ids = [each.participant_id for _, each in sorted(people(open_study(left)).items())]
     wanted = [
         run("load", "ingest_exports", by_airflow),
         run("publish", "publish_warehouse", by_airflow),
@@ -80,6 +88,9 @@ def ran(
                    "returned": ONE},
         }),
         run("wrong use", "ingest_exports", root / "no-study"),
+        run("erase unticked", "erase_participant", left, conf={"participant_id": ids[0]}),
+        run("erase", "erase_participant", left, conf={"participant_id": ids[0], "for_good": True}),
+        run("withdraw", "withdraw_participant", left, conf={"participant_id": ids[1], "on": WITHDREW}),
         run("groups fail", "publish_warehouse", by_airflow, stand_ins={
             STALE: [["a"], ["b"]],
             REBUILD: {"calls": {"a": ["WrongUse"], "b": ["PermissionError", "go"]}, "returned": {"n": 3}},
@@ -104,7 +115,7 @@ def ran(
     said = json.loads([line for line in printed.splitlines() if line.startswith('{"load":')][-1])
     forgotten = said.pop("forgotten")
     told = [json.loads(line) for line in (root / "told.jsonl").read_text().splitlines()]
-    return Ran(said, printed, root / "home", by_airflow, in_process, told, forgotten)
+    return Ran(said, printed, root / "home", by_airflow, in_process, left, ids, told, forgotten)
 
 
 def _work_in_process(root: Path, only_plan: bool = False) -> None:
@@ -185,21 +196,54 @@ def test_refusals_are_told_with_counts(ran: Ran) -> None:
     assert "of 8 new exports 1 refused, 1 partial; the rest is loaded" in told["message"]
 
 
+def test_erasure_needs_its_tick(ran: Ran) -> None:
+    assert ran.runs["erase unticked"]["tasks"] == {"erase -1": ["failed", 1]}
+    assert "nothing was done: tick `erase for good`" in ran.printed
+    assert [each["event"] for each in ran.told if each["message"].startswith("erase_participant: ")] == ["run_failed"]
+
+
+def test_whoever_is_erased_is_gone_and_the_event_has_the_counts(ran: Ran) -> None:
+    done = ran.runs["erase"]
+    assert done["tasks"] == {"erase -1": ["success", 1]}
+    [[name, extra]] = done["events"]
+    assert name == "warehouse"
+    assert extra["warehouse"] == 1
+    assert extra["lake_files"] > 0
+    kept = _warehouse(ran.left)
+    assert {pid for (pid, *_) in kept["participant"]} == {ran.ids[1]}
+    assert list(ran.left.glob(f"lake/*/participant_id={ran.ids[0]}")) == []
+    assert "remains: landing: " in ran.printed
+
+
+def test_whoever_withdrew_has_no_night_from_that_day_on(ran: Ran) -> None:
+    done = ran.runs["withdraw"]
+    assert done["tasks"] == {"withdraw -1": ["success", 1]}
+    with duckdb.connect(str(ran.left / "warehouse.duckdb"), read_only=True) as connection:
+        [(nights, last)] = connection.execute("select count(*), max(night_date)::varchar from night").fetchall()
+    assert nights > 0
+    assert last < WITHDREW
+    [line] = [line for line in (ran.left / "roster.csv").read_text().splitlines() if line.startswith("Canary-Bo,")]
+    assert WITHDREW in line.split(",")
+
+
 def test_a_participant_id_can_be_taken_out_of_airflow(ran: Ran) -> None:
+    assert ran.forgotten["id"] == ran.ids[0]
     assert ["xcom", "value"] in ran.forgotten["before"]
+    assert ["dag_run", "conf"] in ran.forgotten["before"]
     assert ["rendered_task_instance_fields", "rendered_fields"] in ran.forgotten["before"]
     assert (ran.forgotten["after"], ran.forgotten["code"]) == ([], 0)
     kept = b"".join(path.read_bytes() for path in ran.home.rglob("*") if path.is_file())
     assert ran.forgotten["id"].encode() not in kept
-    [other] = {pid for (pid, *_) in _warehouse(ran.by_airflow)["participant"]} - {ran.forgotten["id"]}
-    assert other.encode() in kept
+    assert ran.ids[1].encode() in kept
 
 
 def test_the_warehouse_equals_that_of_the_same_functions_in_this_process(ran: Ran) -> None:
     ours, theirs = _warehouse(ran.in_process), _warehouse(ran.by_airflow)
     assert len(theirs["night"]) > 10
     assert theirs.keys() == ours.keys()
-    for table in ours:
+    # ops_run holds when runs were; the order is that of the runs.
+    assert ("load", 6, 1, 1) in {(row[1], row[6], row[7], row[9]) for row in theirs["ops_run"]}
+    for table in ours.keys() - {"ops_run"}:
         assert theirs[table] == ours[table], table
 
 
@@ -269,7 +313,9 @@ def test_a_group_that_fails_marks_the_run_and_the_rest_is_published(ran: Ran) ->
 def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
     pushed = [xcom for each in ran.runs.values() for xcom in each["xcoms"]]
     assert {key for _, _, key, _ in pushed} == {"return_value"}
-    assert {task for task, *_ in pushed} == {"plan", "decode", "stale", "mart", "publish", "associate", "summary"}
+    assert {task for task, *_ in pushed} == {
+        "plan", "decode", "stale", "mart", "publish", "associate", "summary", "erase", "withdraw",
+    }  # fmt: skip
     for task, _, _, text in pushed:
         assert len(text) < 1000
         value = json.loads(text)

@@ -62,7 +62,7 @@ def _many(root: Path) -> Path:
     study = make_study(root, refs=REFS, batch_bytes=IN_A_BATCH * (128 << 10))
     start = datetime(2026, 3, 1, 8)
     for number in range(FILES):
-        lines = [f"kratom,{start + timedelta(hours=7 * i + number):%Y-%m-%dT%H:%M},3,g\n" for i in range(40)]
+        lines = [f"kratom,{start + timedelta(hours=7 * i, minutes=number):%Y-%m-%dT%H:%M},3,g\n" for i in range(40)]
         text = "not a log" if number == 1 else HEADER + "".join(lines)
         land(study, f"{REFS[number % len(REFS)]}/log-{number:03}.csv", text)
     return study
@@ -173,7 +173,9 @@ class _Airflow:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self.url,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "3",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "4",
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600",
             "AIRFLOW_VAR_INGEST_NOTIFIER": json.dumps(notifier),
+            "AIRFLOW_VAR_INGEST_NOTIFIER__GONE": json.dumps(notifier),
             "INGEST_STUDIES": str(root / "studies.toml"),
             "PYTHONPATH": str(PROJECT / "tests" / "airflow"),
         }
