@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Engine, Table
 
 DELETED = ("xcom", "rendered_task_instance_fields")
-EMPTIED = {"dag_run": ("conf", {}), "log": ("extra", None)}
+EMPTIED: dict[str, tuple[str, Any]] = {"dag_run": ("conf", {}), "log": ("extra", None)}
 PLACEHOLDER = "p" + "0" * 20
 
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     from airflow import settings
 
     if settings.engine is None:
-        settings.initialize()
+        settings.initialize()  # type: ignore[no-untyped-call]
     lines = [*forget_rows(settings.engine, arguments[0])]
     lines += [*forget_logs(Path(conf.get("logging", "base_log_folder")), arguments[0])]
     remaining = [*rows_with(settings.engine, arguments[0])]
