@@ -27,6 +27,7 @@ SMALL = {
     "landing.py": ("--files", "300"),
     "logs.py": ("--rows", "2000"),
     "nights.py": ("--people", "1"),
+    "postgres.py": ("--people", "1", "--nights", "10", "--repeats", "1"),
     "takeout.py": ("--small",),
     "warehouse.py": ("--people", "2", "--nights", "20", "--repeats", "1"),
 }
@@ -151,6 +152,16 @@ def test_the_warehouse_is_built_and_one_night_added() -> None:
         assert float(more[6].rstrip(" %")) == pytest.approx(100 * float(more[0]) / float(whole[0]), rel=0.05)
     nights, rows = re.search(r"both anchors: ([\d,]+) nights and ([\d,]+) rows", printed).groups()  # type: ignore[union-attr]
     assert int(rows.replace(",", "")) == pytest.approx(2 * int(nights.replace(",", "")), abs=2)
+
+
+def test_what_is_published_to_postgresql_is_set_beside_a_copy_of_it() -> None:
+    printed = _printed("postgres.py")
+    (rows,) = re.search(r"^1 people, 1\d nights, (\d+) rows", printed, re.MULTILINE).groups()  # type: ignore[union-attr]
+    assert int(rows) > 10 * 40
+    names = ("floor: COPY ", "floor: COPY, then keys", "ours: publication")
+    floor, keys, ours = (_row(printed, name) for name in names)
+    assert (floor[2], keys[3]) == (1, 1)
+    assert ours[2] == pytest.approx(ours[0] / floor[0], rel=0.2)
 
 
 def test_every_sleep_source_has_a_pace() -> None:

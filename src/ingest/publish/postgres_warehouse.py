@@ -118,9 +118,11 @@ class PostgresWarehouse:
         self._connection.commit()
         if todo.scrub:
             with clear_errors(NAME):
-                self._vacuum("FULL, ANALYZE", *contract.published_tables(), _STATISTICS)
-        elif has.unusable is not None or has.upgraded or todo.removed or len(todo.people) >= _MANY:
-            self._tidy()
+                self._each("VACUUM (FULL, ANALYZE)", *contract.published_tables(), _STATISTICS)
+        elif has.unusable is not None:
+            self._tidy("ANALYZE")  # nothing was deleted; VACUUM would read and write all of it once more
+        elif has.upgraded or todo.removed or len(todo.people) >= _MANY:
+            self._tidy("VACUUM (ANALYZE)")
 
     def source(self) -> duckdb.DuckDBPyConnection:
         """The connection that rows are selected in."""
@@ -176,18 +178,18 @@ class PostgresWarehouse:
     def _views(self) -> tuple[Ask, Run, str]:
         return partial(rows, self._connection), partial(run, self._connection), POSTGRESQL
 
-    def _tidy(self) -> None:
+    def _tidy(self, how: str) -> None:
         """Give dead rows' room free and tell the planner what is there; the publication stands in any case."""
         try:
-            self._vacuum("ANALYZE", *contract.published_tables())
+            self._each(how, *contract.published_tables())
         except ERRORS as error:
             log.warning("published, but not vacuumed: %s", told(error, NAME))
 
-    def _vacuum(self, how: str, *tables: str) -> None:
+    def _each(self, statement: str, *tables: str) -> None:
         with connected(self._url) as connection:
             connection.adbc_connection.set_autocommit(True)
             for table in tables:
-                run(connection, f"VACUUM ({how}) {table}")
+                run(connection, f"{statement} {table}")
 
     def _run_all(self, statements: list[str]) -> None:
         for statement in statements:
