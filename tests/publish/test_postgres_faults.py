@@ -189,30 +189,34 @@ def test_a_server_stopped_at_once_while_loading(bare):
 
 
 @pytest.fixture
-def small_disk(postgres_server):
-    """A tablespace on a file system of its own, and a function that sets its size."""
-    folder = postgres_server.folder / "small"
+def small_disk():
+    """A server of its own with a tablespace on a small file system, its folder, and a function that sets its size."""
+    server = start_postgres()
+    folder = server.folder / "small"
     folder.mkdir()
 
     def mounted(size, *words):
         return subprocess.run(["mount", *words, f"size={size}", "tmpfs", folder], capture_output=True, check=False)
 
-    if mounted("32m", "-t", "tmpfs", "-o").returncode:
-        folder.rmdir()
-        pytest.skip("mounting a small disk needs root, and a kernel that lets it")
     try:
-        shutil.copystat(postgres_server.data, folder)
-        os.chown(folder, postgres_server.data.stat().st_uid, postgres_server.data.stat().st_gid)
-        with postgres_server.connect() as connection:
-            connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
-        yield folder, lambda size: mounted(size, "-o", "remount", "-o")
+        if mounted("32m", "-t", "tmpfs", "-o").returncode:
+            pytest.skip("mounting a small disk needs root, and a kernel that lets it")
+        try:
+            shutil.copystat(server.data, folder)
+            os.chown(folder, server.data.stat().st_uid, server.data.stat().st_gid)
+            with server.connect() as connection:
+                connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+            yield server, folder, lambda size: mounted(size, "-o", "remount", "-o")
+        finally:
+            server.stop(signal.SIGQUIT)
+            subprocess.run(["umount", "--lazy", folder], check=True)
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        server.close()
 
 
-def test_a_disk_that_fills_while_loading(bare, postgres_server, small_disk):
-    disk, resize = small_disk
-    study = on(bare, postgres_server.url(postgres_server.database()) + "&options=-cdefault_tablespace%3Dsmall")
+def test_a_disk_that_fills_while_loading(bare, small_disk):
+    server, disk, resize = small_disk
+    study = on(bare, server.url(server.database()) + "&options=-cdefault_tablespace%3Dsmall")
     publish(study, people(A, B), NOW)
     grown = replace(B, nights=60, variant=1)
     put(study, grown)
