@@ -308,7 +308,7 @@ def verify(
 
 @app.command()
 def convert(
-    export: Annotated[Path, typer.Argument(help="An archive, a file or a folder.")],
+    export: Annotated[str, typer.Argument(help="An archive, a file or a folder, or an s3:// URL of one.")],
     time_zone: Annotated[str, typer.Option(help="IANA zone that local clocks are read in.")],
     to: Annotated[Path, typer.Option(help="Folder for the Parquet files.")],
 ) -> None:

@@ -20,6 +20,8 @@ from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import PARTICIPANT_FILES, Study, consent_lock, open_study
 from ingest._core.tombstones import add_tombstone, tombstones
 from ingest.arrive.arrivals import open_arrivals
+from ingest.arrive.landing import folders as folders_of_landing
+from ingest.arrive.landing import sizes_below
 from ingest.harmonise.identity import read_links, remove_link
 from ingest.lake.removal import remove_participant
 from ingest.lake.store import manifests, participants, retire
@@ -113,10 +115,9 @@ def tables_of_participants() -> list[str]:
     ]
 
 
-def _own_folders(study: Study, pid: str) -> list[Path]:
+def _own_folders(study: Study, pid: str) -> list[str]:
     key = read_key(study.identity / "key")
-    folders = study.landing.iterdir() if study.landing.is_dir() else []
-    return [path for path in folders if id_of(key, path.name) == pid]
+    return [name for name in folders_of_landing(study) if id_of(key, name) == pid]
 
 
 def _remove_reports(study: Study, pid: str) -> int:
@@ -127,9 +128,9 @@ def _remove_reports(study: Study, pid: str) -> int:
     return len(named)
 
 
-def _retire_refusals(study: Study, folders: list[Path]) -> None:
+def _retire_refusals(study: Study, folders: list[str]) -> None:
     """Take out what was refused of theirs while the roster did not know the folder."""
-    names = {path.name for path in folders}
+    names = set(folders)
     with open_arrivals(study) as store:
         for held in manifests(study.lake, NOBODY):
             arrived = {arrival.folder for arrival in store.of_file(held.source_file_id)}
@@ -176,17 +177,16 @@ def _sweep(study: Study) -> None:
             remove(path)
 
 
-def _remains(study: Study, folders: list[Path], handed_out: int) -> list[str]:
+def _remains(study: Study, folders: list[str], handed_out: int) -> list[str]:
     return list(_checklist(study, folders, handed_out))
 
 
-def _checklist(study: Study, folders: list[Path], handed_out: int) -> Iterator[str]:
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+def _checklist(study: Study, folders: list[str], handed_out: int) -> Iterator[str]:
+    files = [size for folder in folders for size in sizes_below(study, folder)]
     if files:
-        size = sum(path.stat().st_size for path in files)
-        yield (f"landing: {len(files)} files, {size:,} bytes, in the participant's own folder; they are the originals "
-               "and never touched: delete the folder if law and protocol ask for it")  # fmt: skip
-    logs = [path for path in (study.landing / STUDY_LOGS).rglob("*") if path.is_file()]
+        yield (f"landing: {len(files)} files, {sum(files):,} bytes, in the participant's own folder; they are the "
+               "originals and never touched: delete the folder if law and protocol ask for it")  # fmt: skip
+    logs = sizes_below(study, STUDY_LOGS)
     if logs:
         yield (f"landing/{STUDY_LOGS}: {len(logs)} study-wide files may hold rows of theirs; they are passed over: "
                "take them out at the source and hand the logs in anew")  # fmt: skip

@@ -37,7 +37,11 @@ RUN_ELSEWHERE = {
     "make demo": "tests/meta/test_docs.py",  # test_make_demo_prints_what_the_readme_shows
     "make test": ".ci/run",
 }
-PAGES_RUN_BY = {"operations.md": "tests/cli/test_operations.py", "privacy.md": "tests/privacy/test_page.py"}
+PAGES_RUN_BY = {
+    "object-storage.md": "tests/arrive/test_object_landing.py",
+    "operations.md": "tests/cli/test_operations.py",
+    "privacy.md": "tests/privacy/test_page.py",
+}
 
 
 def blocks(page: Path, *kinds: str) -> Iterator[tuple[str, str]]:

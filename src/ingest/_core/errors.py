@@ -30,6 +30,14 @@ class Transient(IngestError):
     exit_code = 4
 
 
+class Changed(Transient):
+    """A file of landing was written to or replaced while it was read; the next look takes it up as it is then."""
+
+
+class Unreachable(Transient):
+    """A store or server does not answer; whatever else it would be asked for would wait in vain, too."""
+
+
 class Again(Transient):
     """Likely to succeed when tried again at once: a deadlock that another session won."""
 

@@ -23,6 +23,7 @@ from ingest._core.settings_handout import Release, Scales
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_monitor import Monitor
 from ingest._core.settings_phases import Phases
+from ingest._core.settings_storage import ObjectStorage, place
 
 StreamName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}(/[a-z]+(_[0-9]+)?)?$")]
 
@@ -214,6 +215,9 @@ class Settings(Strict):
     history: Literal["keep", "drop"] = Field("keep", description="nights before enrolment")
     quiet_seconds: float = Field(60, ge=0, description="a landing file is settled when unchanged for so long")
     batch_bytes: int = Field(256 << 20, gt=0, description="landing bytes one decoding task takes")
+    landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
+    lake: str = Field("lake", description="`lake`, the folder below the study")
+    object_storage: ObjectStorage = ObjectStorage()
     warehouse: str = Field(
         "warehouse.duckdb",
         repr=False,  # a URL may hold a password
@@ -252,6 +256,18 @@ class Settings(Strict):
         if not zone_exists(name):
             raise ValueError("no such IANA time zone")
         return name
+
+    @field_validator("landing")
+    @classmethod
+    def _landing(cls, said: str) -> str:
+        return place(said, "landing")
+
+    @field_validator("lake")
+    @classmethod
+    def _lake(cls, said: str) -> str:
+        if said != "lake":
+            raise ValueError("the lake is the folder `lake` below the study; it cannot stand elsewhere")
+        return said
 
     @field_validator("warehouse")
     @classmethod

@@ -11,6 +11,7 @@ from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import inside, locked
 from ingest._core.roster import Roster, RosterEntry, load_roster
 from ingest._core.settings import Settings, load_settings
+from ingest._core.settings_storage import is_url
 from ingest._core.tombstones import tombstones
 
 PARTICIPANT_FILES = ("time_zones.csv", "phases.csv", "consents.csv", "roster.csv")
@@ -27,8 +28,16 @@ class Study:
 
     @property
     def landing(self) -> Path:
-        """Where exports arrive; never written to."""
+        """The folder in which exports arrive; never written to. Raises Terminal where they arrive elsewhere."""
+        if self.landing_url is not None:
+            raise Terminal("the landing of this study is no folder but a prefix in an object store")
         return self.root / "landing"
+
+    @property
+    def landing_url(self) -> str | None:
+        """The prefix in an object store below which exports arrive; None where landing is a folder."""
+        said = self.settings.landing
+        return said if is_url(said) else None
 
     @property
     def lake(self) -> Path:

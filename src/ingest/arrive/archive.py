@@ -34,19 +34,25 @@ class Archive(Protocol):
 @contextmanager
 def open_archive(path: Path, bounds: Bounds) -> Iterator[Archive]:
     """The archive at `path`, opened; raises Refused where it is cut short, too large, crafted or no export at all."""
-    with path.open("rb") as stream:
-        start = stream.read(START_BYTES)
-        stream.seek(0)
-        if start.startswith(_SPLIT_ZIP_START):
-            raise split_archive()
-        if start.startswith(GZIP_START):
-            with opened_gzip(stream, path.name, bounds) as archive:
-                yield archive
-        elif _is_tar(start):
-            with TarArchive.read(stream, bounds) as archive:
-                yield archive
-        else:
-            yield ZipArchive(stream, bounds)
+    with path.open("rb") as stream, archive_in(stream, path.name, bounds) as archive:
+        yield archive
+
+
+@contextmanager
+def archive_in(stream: IO[bytes], name: str, bounds: Bounds) -> Iterator[Archive]:
+    """The same of a stream that is an archive called `name` from its first byte to its last."""
+    start = stream.read(START_BYTES)
+    stream.seek(0)
+    if start.startswith(_SPLIT_ZIP_START):
+        raise split_archive()
+    if start.startswith(GZIP_START):
+        with opened_gzip(stream, name, bounds) as archive:
+            yield archive
+    elif _is_tar(start):
+        with TarArchive.read(stream, bounds) as archive:
+            yield archive
+    else:
+        yield ZipArchive(stream, bounds)
 
 
 def is_archive(start: bytes) -> bool:

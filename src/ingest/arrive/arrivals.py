@@ -15,14 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ingest._core.errors import Transient
+from ingest._core.errors import Changed, Transient
 from ingest._core.files import digest, sha256_of
 from ingest._core.study import Study
-from ingest.arrive.landing import LandedFile, Unit, open_regular
+from ingest.arrive.landing import Landed, Unit
 
 _TABLES = """
 create table if not exists file_hash(
   path text primary key, size integer, mtime_ns integer, ctime_ns integer, inode integer, sha256 text);
+create table if not exists object_start(
+  url text primary key, version text, archived integer);
 create table if not exists unit_claims(
   unit_id text, folder text, claimed_with text, exports text, primary key (unit_id, folder));
 create table if not exists arrival(
@@ -34,18 +36,27 @@ create index if not exists arrival_by_id on arrival(source_file_id);
 
 @dataclass(frozen=True)
 class Arrival:
-    """One export as first seen. `claim` says which files of the unit it is made of, in JSON's plain types."""
+    """One export as first seen. `claim` says which files of the unit it is made of, in JSON's plain types.
+
+    `unit_path` is the unit's path, or its URL where landing is a prefix in an object store.
+    """
 
     token: str
     source_file_id: str
     folder: str
     source: str
-    unit_path: Path
+    unit_path: Path | str
     unit_id: str
     claim: dict[str, Any]
     bytes: int
     arrived_at: datetime
     exported_at: datetime
+
+    @property
+    def is_archive(self) -> bool:
+        """True for an export in an archive, False for one of loose files."""
+        hashes: list[str] = self.claim["hashes"]
+        return hashes == [self.source_file_id]
 
 
 def token_of(source_file_id: str, folder: str, source: str) -> str:
@@ -59,28 +70,27 @@ class Arrivals:
     def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
         self._db, self._root = connection, root
 
-    def sha256(self, file: LandedFile) -> str:
-        """SHA-256 of a landed file, from memory while its stat stays the same.
+    def sha256(self, file: Landed) -> str:
+        """SHA-256 of a landed file, from memory while its stat (of an object: its version) stays the same.
 
-        Raises Transient where the file changes while it is read. Remembered for good with the next commit.
+        Raises Changed where the file changes while it is read. Remembered for good with the next commit.
         """
-        key = (file.size, file.mtime_ns, file.ctime_ns, file.inode)
-        path = self._below_root(file.path)
         known = self._remembered(file)
         if known is not None:
             return known
-        with open_regular(file.path) as stream:
+        with file.open() as stream:
             value = sha256_of(stream)
         if not file.unchanged():
-            raise Transient("a landing file changed while it was read; it is taken up by the next run")
-        self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)", (path, *key, value))
+            raise Changed("a landing file changed while it was read; it is taken up by the next run")
+        self._db.execute("insert or replace into file_hash values (?, ?, ?, ?, ?, ?)",
+                         (self._kept(file.path), *file.version, value))  # fmt: skip
         return value
 
-    def _remembered(self, file: LandedFile) -> str | None:
+    def _remembered(self, file: Landed) -> str | None:
         """SHA-256 of a file that is as it was when it was hashed."""
         row = self._db.execute("select size, mtime_ns, ctime_ns, inode, sha256 from file_hash where path = ?",
-                               (self._below_root(file.path),)).fetchone()  # fmt: skip
-        same = row and row[:4] == (file.size, file.mtime_ns, file.ctime_ns, file.inode)
+                               (self._kept(file.path),)).fetchone()  # fmt: skip
+        same = row and row[:4] == file.version
         return str(row[4]) if same else None
 
     def taken_up(self, unit: Unit) -> bool:
@@ -93,18 +103,32 @@ class Arrivals:
         sql = "select 1 from unit_claims where unit_id = ? and folder = ?"
         return self._db.execute(sql, (unit_id, unit.folder)).fetchone() is not None
 
-    def differs(self, file: LandedFile) -> bool:
+    def differs(self, file: Landed) -> bool:
         """True if the file has the times and size it had when it was hashed, but other bytes."""
         row = self._db.execute("select size, mtime_ns, ctime_ns, inode, sha256 from file_hash where path = ?",
-                               (self._below_root(file.path),)).fetchone()  # fmt: skip
-        if row is None or row[:4] != (file.size, file.mtime_ns, file.ctime_ns, file.inode):
+                               (self._kept(file.path),)).fetchone()  # fmt: skip
+        if row is None or row[:4] != file.version:
             return False
-        with open_regular(file.path) as stream:
+        with file.open() as stream:
             return sha256_of(stream) != str(row[4])
 
-    def _below_root(self, path: Path) -> str:
-        # Relative, so that a study may be moved or mounted elsewhere.
-        return path.relative_to(self._root).as_posix()
+    def archived(self, file: Landed) -> bool | None:
+        """As `landing.Memory`."""
+        row = self._db.execute("select version, archived from object_start where url = ?", (file.path,)).fetchone()
+        return bool(row[1]) if row and row[0] == repr(file.version) else None
+
+    def remember_archived(self, file: Landed, archived: bool) -> None:
+        """As `landing.Memory`."""
+        with self._db:
+            self._db.execute("insert or replace into object_start values (?, ?, ?)",
+                             (file.path, repr(file.version), archived))  # fmt: skip
+
+    def _kept(self, path: Path | str) -> str:
+        # Relative, so that a study may be moved or mounted elsewhere; a URL as it is.
+        return path if isinstance(path, str) else path.relative_to(self._root).as_posix()
+
+    def _place(self, kept: str) -> Path | str:
+        return kept if "://" in kept else self._root / kept
 
     def unit_id(self, unit: Unit) -> str:
         """SHA-256 of the archive, or of the loose files' sorted names and hashes."""
@@ -134,7 +158,7 @@ class Arrivals:
                         arrival.source_file_id,
                         arrival.folder,
                         arrival.source,
-                        self._below_root(arrival.unit_path),
+                        self._kept(arrival.unit_path),
                         unit_id,
                         json.dumps(arrival.claim),
                         arrival.bytes,
@@ -160,6 +184,10 @@ class Arrivals:
             count = self._db.execute("delete from arrival where folder = ?", (folder,)).rowcount
             self._db.execute("delete from unit_claims where folder = ?", (folder,))
             self._db.execute("delete from file_hash where substr(path, 1, length(?1)) = ?1", (below,))
+            # Of objects, wherever landing was; a hash too many that goes is only made again.
+            for table, path in (("file_hash", "path"), ("object_start", "url")):
+                self._db.execute(f"delete from {table} where {path} like 's3://%' and instr({path}, ?) > 0",  # noqa: S608
+                                 (f"/{folder}/",))  # fmt: skip
         self._db.execute("vacuum")
         return count
 
@@ -207,7 +235,7 @@ class Arrivals:
                 row[1],
                 row[2],
                 row[3],
-                self._root / row[4],
+                self._place(row[4]),
                 row[5],
                 json.loads(row[6]),
                 row[7],

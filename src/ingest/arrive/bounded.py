@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +21,25 @@ class ArchiveMember:
     name: str
     size: int
     packed_at: datetime | None
+
+
+class Slice(io.RawIOBase):
+    """Part of a file, read by position."""
+
+    def __init__(self, descriptor: int, at: int, size: int) -> None:
+        self._descriptor, self._at, self._left = descriptor, at, size
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Bytes from where the last ones ended."""
+        data = os.pread(self._descriptor, min(len(buffer), self._left), self._at)
+        self._at += len(data)
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class Budget:

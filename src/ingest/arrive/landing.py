@@ -1,4 +1,7 @@
-"""What stands under landing/: settled units, each an archive or the loose files of one folder."""
+"""What stands in landing: settled units, each an archive or the loose files of one folder.
+
+Here is landing as a folder; `object_landing` has the same of a prefix in an object store.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import Protocol
 
 from ingest._core.study import Study
 from ingest.arrive.archive import START_BYTES, is_archive
@@ -16,6 +20,57 @@ from ingest.arrive.workbook_parts import ENDING, is_workbook
 
 _SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _SYSTEM_FOLDERS = {"__MACOSX"}
+
+
+class Landed(Protocol):
+    """A file or an object of a unit: its name relative to the unit, where it is, size and time of writing."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path | str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+
+    @property
+    def landed_ns(self) -> int:
+        """When it was last changed or put there."""
+
+    @property
+    def version(self) -> tuple[int, int, int, int | str]:
+        """What differs where it was written to."""
+
+    def unchanged(self) -> bool:
+        """True if what `open` gave is what was listed."""
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since it was written to."""
+
+    def open(self) -> BufferedReader:
+        """A stream of its bytes, to be read from any place."""
+
+
+class Memory(Protocol):
+    """What is known of landed objects from earlier looks."""
+
+    def archived(self, file: Landed) -> bool | None:
+        """Whether this version begins like an archive; None if it was not seen yet."""
+
+    def remember_archived(self, file: Landed, archived: bool) -> None:
+        """Keep that for later looks."""
+
+
+class NoMemory:
+    """Knows nothing of earlier looks."""
+
+    def archived(self, file: Landed) -> bool | None:
+        """As Memory."""
+        return None
+
+    def remember_archived(self, file: Landed, archived: bool) -> None:
+        """As Memory."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +97,41 @@ class LandedFile:
             self.inode,
         )
 
+    @property
+    def landed_ns(self) -> int:
+        """When it was last changed or put there."""
+        return self.ctime_ns
+
+    @property
+    def version(self) -> tuple[int, int, int, int]:
+        """What differs where the file was written to."""
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since it was written to.
+
+        A modification time in the future says nothing (copied from a machine whose clock is ahead); then the
+        inode's change time decides.
+        """
+        age = now_s - self.mtime_ns / 1e9
+        return age if age >= 0 else now_s - self.ctime_ns / 1e9
+
+    def open(self) -> BufferedReader:
+        """As `open_regular`."""
+        return open_regular(self.path)
+
 
 @dataclass(frozen=True)
 class Unit:
     """What arrived together: an archive, or a folder's loose files.
 
-    `folder` is the first folder level below landing; `path` is the archive, or the folder of the loose files.
+    `folder` is the first folder level below landing; `path` is the archive, or the folder of the loose files: a path,
+    or the URL of an object or of what its key begins with.
     """
 
     folder: str
-    path: Path
-    files: tuple[LandedFile, ...]
+    path: Path | str
+    files: tuple[Landed, ...]
     archived: bool
 
     @property
@@ -61,32 +140,78 @@ class Unit:
         return sum(file.size for file in self.files)
 
     def settled(self, now_s: float, quiet_s: float) -> bool:
-        """True if nothing was written for the quiet time.
-
-        A modification time in the future says nothing (copied from a machine whose clock is ahead); then the
-        inode's change time decides.
-        """
-        return all(_age_s(file, now_s) >= quiet_s for file in self.files)
-
-
-def _age_s(file: LandedFile, now_s: float) -> float:
-    age = now_s - file.mtime_ns / 1e9
-    return age if age >= 0 else now_s - file.ctime_ns / 1e9
+        """True if nothing was written for the quiet time."""
+        return all(file.age_s(now_s) >= quiet_s for file in self.files)
 
 
 @dataclass(frozen=True)
 class NotAFile:
     """Something under landing that is no file that may be read.
 
-    A link, a pipe, a file or folder without permission, a name that is no UTF-8.
+    A link, a pipe, a file or folder without permission, a name that is no UTF-8; a key that no folder could hold.
     """
 
     folder: str
-    path: Path
+    path: Path | str
 
 
-def units(study: Study) -> Iterator[Unit | NotAFile]:
-    """Everything below landing/, in the order of names, settled or not."""
+def units(study: Study, memory: Memory | None = None) -> Iterator[Unit | NotAFile]:
+    """Everything in landing, by folder, settled or not.
+
+    `memory` spares a look into objects that were there before. Of an object store raises Unreachable where it does
+    not answer, Terminal where it refuses access, WrongUse where there is no such bucket.
+    """
+    if study.landing_url is not None:
+        from ingest.arrive.object_landing import ObjectLanding  # and with it the client of the store
+
+        yield from ObjectLanding(study, memory or NoMemory()).units()
+    else:
+        yield from _units_of_folder(study)
+
+
+def unit_again(study: Study, folder: str, path: Path | str, memory: Memory) -> Unit | None:
+    """The unit that stood at `path` of a participant's folder, as it is now; None if it is gone."""
+    if study.landing_url is not None:
+        from ingest.arrive.object_landing import ObjectLanding
+
+        return ObjectLanding(study, memory).unit_at(folder, path) if isinstance(path, str) else None
+    top = study.landing / folder
+    return unit_at(folder, top, path) if isinstance(path, Path) and top.is_dir() else None
+
+
+def folders(study: Study) -> list[str]:
+    """Names of the first level of landing, sorted: participants' folders, and study-wide logs."""
+    if study.landing_url is not None:
+        from ingest.arrive.object_landing import first_levels
+
+        return sorted(first_levels(study))
+    return sorted(path.name for path in study.landing.iterdir()) if study.landing.is_dir() else []
+
+
+def sizes_below(study: Study, folder: str) -> list[int]:
+    """Bytes of each file that stands below a folder of landing's first level."""
+    if study.landing_url is not None:
+        from ingest.arrive.object_landing import first_levels
+
+        return first_levels(study).get(folder, [])
+    return [path.stat().st_size for path in (study.landing / folder).rglob("*") if path.is_file()]
+
+
+def open_place(study: Study, place: Path | str) -> BufferedReader:
+    """A file below the study, or an object, by the path or URL that `identity/arrivals` keeps.
+
+    Raises FileNotFoundError where it is gone or landing is elsewhere by now.
+    """
+    if isinstance(place, Path):
+        return open_regular(study.root / place)
+    if study.landing_url is None or not place.startswith(f"{study.landing_url}/"):
+        raise FileNotFoundError
+    from ingest.arrive.object_landing import object_at
+
+    return object_at(study, place).open()
+
+
+def _units_of_folder(study: Study) -> Iterator[Unit | NotAFile]:
     if not study.landing.is_dir():
         return
     for folder in sorted(os.scandir(study.landing), key=lambda entry: entry.name):
@@ -148,6 +273,16 @@ def _unit_path(top: Path, path: Path) -> Path:
     return top if len(parts) == 1 else top / parts[0]
 
 
+def unit_parts(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """The same of a key's parts, the participant's folder first."""
+    return parts[:1] if len(parts) == 2 else parts[:2]
+
+
+def is_system_key(parts: tuple[str, ...]) -> bool:
+    """True for what systems leave behind beside true files, by the parts of a key."""
+    return not _is_wanted_name(parts[-1]) or not _SYSTEM_FOLDERS.isdisjoint(parts[1:-1])
+
+
 def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Everything below a folder but folders; of these only such as may not be looked into."""
     for entry in _entries(folder):
@@ -178,7 +313,11 @@ def _is_text(name: str) -> bool:
 
 
 def _wanted(entry: os.DirEntry[str]) -> bool:
-    return entry.name not in _SYSTEM_FILES and not entry.name.startswith("._")
+    return _is_wanted_name(entry.name)
+
+
+def _is_wanted_name(name: str) -> bool:
+    return name not in _SYSTEM_FILES and not name.startswith("._")
 
 
 def _starts_as_archive(path: Path) -> bool:

@@ -20,7 +20,7 @@ from typing import IO
 
 from ingest._core.errors import Refused, Transient
 from ingest._core.settings import Bounds
-from ingest.arrive.bounded import GZIP_START, ArchiveMember, Budget, damaged, repeated_name
+from ingest.arrive.bounded import GZIP_START, ArchiveMember, Budget, Slice, damaged, repeated_name
 from ingest.arrive.member_names import check_name, is_system_file, repeated
 
 _BLOCK = 512
@@ -63,7 +63,7 @@ class TarArchive:
         if name in self._repeated:
             raise repeated_name()
         place = self._places[name]
-        return io.BufferedReader(_Slice(self._spool.fileno(), place.at, place.size), _CHUNK)
+        return io.BufferedReader(Slice(self._spool.fileno(), place.at, place.size), _CHUNK)
 
 
 @contextmanager
@@ -95,23 +95,6 @@ def _tar(source: _Source, bounds: Bounds) -> Iterator[TarArchive]:
             found = list(_members(source, spool, bounds))
             spool.flush()
         yield TarArchive(spool, dict(found), repeated(name for name, _ in found))
-
-
-class _Slice(io.RawIOBase):
-    """Part of a file, read by position."""
-
-    def __init__(self, descriptor: int, at: int, size: int) -> None:
-        self._descriptor, self._at, self._left = descriptor, at, size
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = os.pread(self._descriptor, min(len(buffer), self._left), self._at)
-        self._at += len(data)
-        self._left -= len(data)
-        buffer[: len(data)] = data
-        return len(data)
 
 
 class _Source:

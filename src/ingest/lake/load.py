@@ -17,14 +17,14 @@ from msgspec.structs import replace
 
 from ingest._core.clock import MINUTE
 from ingest._core.contract import to_contract
-from ingest._core.errors import Refused
+from ingest._core.errors import Changed, Refused
 from ingest._core.files import digest, locked
 from ingest._core.logs import event, log
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
 from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
-from ingest.arrive.landing import unit_at
+from ingest.arrive.landing import unit_again
 from ingest.decode.claim import UNKNOWN
 from ingest.decode.model import Decoded, ExportFacts, Member, Tally
 from ingest.decode.registry import decoder
@@ -131,7 +131,10 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
                 "sleep records say nothing of whose they are; move the export to the participant's own folder",
             )
         with _faults_refuse(arrival):
-            decoded = _decode(study, arrival, store)
+            try:
+                decoded = _decode(study, arrival, store)
+            except (Changed, FileNotFoundError):
+                decoded = None
             if decoded is None:
                 result.gone += 1
                 event("export", export=arrival.source_file_id[:12], source=arrival.source, status="gone")
@@ -185,8 +188,7 @@ def _decode(study: Study, arrival: Arrival, store: Arrivals) -> Decoded | None:
     if arrival.source == UNKNOWN:
         _, reason, detail = claim["refused"][0]
         raise Refused(reason, detail)
-    top = study.landing / arrival.folder
-    unit = unit_at(arrival.folder, top, arrival.unit_path) if top.is_dir() else None
+    unit = unit_again(study, arrival.folder, arrival.unit_path, store)
     if unit is None or store.unit_id(unit) != arrival.unit_id:
         return None
     with ExitStack() as stack:

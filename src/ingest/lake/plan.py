@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
+from posixpath import basename
 
 from ingest._core import clock
-from ingest._core.errors import Refused, Transient
+from ingest._core.errors import Refused, Transient, Unreachable
 from ingest._core.files import digest, sweep_temporary
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
-from ingest.arrive.archive import open_archive
+from ingest.arrive.archive import archive_in
 from ingest.arrive.arrivals import Arrival, Arrivals, files_id, open_arrivals, token_of
-from ingest.arrive.landing import NotAFile, Unit, open_regular, units
+from ingest.arrive.landing import NotAFile, Unit, units
 from ingest.decode.claim import UNKNOWN, Claimed, File, sort_out
 from ingest.decode.registry import decoder, decoders, reports_uses
 from ingest.harmonise.identity import make_key, people, write_links
@@ -111,7 +112,7 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
     tokens: set[str] = set()
     claimed_with = _claimed_with(study)
     with open_arrivals(study) as store:
-        for count, unit in enumerate(units(study), start=1):
+        for count, unit in enumerate(units(study, store), start=1):
             progress(count)
             if isinstance(unit, NotAFile):
                 result.not_files += 1
@@ -119,14 +120,10 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
                 result.erased += 1
             elif unit.folder in study.roster.waiting:
                 result.waiting += 1
-            elif not unit.settled(now.timestamp(), study.settings.quiet_seconds):
+            elif (found := _exports_if_settled(study, unit, store, now, claimed_with)) is None:
                 result.unsettled += 1
             else:
-                try:
-                    tokens |= set(_exports(study, unit, store, now, claimed_with))
-                except (Transient, FileNotFoundError, PermissionError):
-                    # It changed, went or was closed while it was read; the next look takes it up.
-                    result.unsettled += 1
+                tokens |= set(found)
         store.mark_present(tokens)
         _retire_put_right(study, store, tokens, known)
         held = _Held(study)
@@ -223,6 +220,23 @@ def _claimed_with(study: Study) -> str:
     return digest(LAYOUT, study.settings.bounds.model_dump_json(), *each)
 
 
+def _exports_if_settled(
+    study: Study, unit: Unit, store: Arrivals, now: datetime, claimed_with: str
+) -> list[str] | None:
+    """`_exports` of a settled unit; None where it is not, or changed, went or was closed while it was read.
+
+    The next look takes it up then.
+    """
+    if not unit.settled(now.timestamp(), study.settings.quiet_seconds):
+        return None
+    try:
+        return _exports(study, unit, store, now, claimed_with)
+    except Unreachable:
+        raise
+    except (Transient, FileNotFoundError, PermissionError):
+        return None
+
+
 def _exports(study: Study, unit: Unit, store: Arrivals, now: datetime, claimed_with: str) -> list[str]:
     unit_id = store.unit_id(unit)
     tokens = store.claims(unit_id, unit.folder, claimed_with)
@@ -276,9 +290,10 @@ def _arrival(unit: Unit, unit_id: str, claimed_at: tuple[Claimed, datetime | Non
 def files_of(study: Study, unit: Unit) -> Iterator[tuple[list[File], datetime | None]]:
     """The unit's files for decoders, and when an archive says it was packed; raises Refused for a bad archive."""
     if not unit.archived:
-        yield [File(f.name, f.size, lambda path=f.path: open_regular(path)) for f in unit.files], None  # type: ignore[misc]
+        yield [File(f.name, f.size, f.open) for f in unit.files], None
         return
-    with open_archive(unit.path, study.settings.bounds) as archive:
+    (file,) = unit.files
+    with file.open() as stream, archive_in(stream, basename(file.name), study.settings.bounds) as archive:
         files = [File(m.name, m.size, lambda name=m.name: archive.open(name)) for m in archive.members]  # type: ignore[misc]
         times = [m.packed_at for m in archive.members if m.packed_at]
         yield files, max(times, default=None)

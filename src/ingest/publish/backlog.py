@@ -79,9 +79,9 @@ def unpublished(study: Study, shown: Mapping[str, Collection[str]]) -> Unpublish
     since: list[datetime] = []
     known = people(study)
     with open_arrivals(study) as store:
-        for unit in units(study):
+        for unit in units(study, store):
             if not isinstance(unit, NotAFile) and not store.taken_up(unit):
-                at = min(file.ctime_ns for file in unit.files) // 1000
+                at = min(file.landed_ns for file in unit.files) // 1000
                 since.append(datetime.fromtimestamp(at / 1_000_000, UTC))
         for arrival in store.present():
             if arrival.source_file_id not in shown.get(owner_of(arrival, known), ()):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ingest._core.study import Study
 from ingest.arrive.arrivals import Arrivals, open_arrivals
 from ingest.lake.store import Manifest, manifests, participants
+from ingest.report.quarantine import below
 from ingest.report.status import FATES
 
 SHOWN = 5
@@ -16,10 +17,10 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class ExportLine:
-    """One export; `path` is relative to the study, None where it is no longer in landing."""
+    """One export; `path` is relative to the study, or a URL; None where it is no longer in landing."""
 
     held: Manifest
-    path: Path | None
+    path: Path | str | None
     files: tuple[str, ...]
 
     @property
@@ -39,13 +40,13 @@ def exports(study: Study) -> list[ExportLine]:
         ]
 
 
-def _place(study: Study, store: Arrivals, held: Manifest) -> tuple[Path | None, tuple[str, ...]]:
+def _place(study: Study, store: Arrivals, held: Manifest) -> tuple[Path | str | None, tuple[str, ...]]:
     arrivals = [each for each in store.of_file(held.source_file_id) if each.source == held.source]
     if not arrivals:
         return None, ()
     arrival = arrivals[0]
     names = tuple(name for _, name, _ in arrival.claim["members"])
-    return arrival.unit_path.relative_to(study.root), names
+    return below(study, arrival.unit_path), names
 
 
 def as_lines(found: list[ExportLine]) -> Iterator[str]:
@@ -53,7 +54,8 @@ def as_lines(found: list[ExportLine]) -> Iterator[str]:
     for each in found:
         held = each.held
         yield f"{each.path or 'no longer in landing'}  {held.source}, {held.status}, {held.participant_id}"
-        if each.files and (each.path is None or [each.path.name] != [Path(name).name for name in each.files]):
+        names = [PurePosixPath(name).name for name in each.files]
+        if names and (each.path is None or [PurePosixPath(each.path).name] != names):
             more = ", ..." if len(each.files) > SHOWN else ""
             yield f"    files taken, {len(each.files)}: {', '.join(each.files[:SHOWN])}{more}"
         yield f"    {_counts(each)}"

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
-from ingest._core.errors import Refused
+from ingest._core.errors import Refused, Transient
 from ingest._core.study import Study
-from ingest.arrive.archive import open_archive
+from ingest.arrive.archive import archive_in
 from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
-from ingest.arrive.landing import open_regular
+from ingest.arrive.landing import open_place
 from ingest.decode.csv_records import WithPlainTable
 from ingest.decode.registry import decoder
 from ingest.decode.sheets import UTF16_MARKS, Sheet, read_sheet
@@ -37,14 +37,15 @@ _LISTS = ("body", "data", "items", "point", "records", "series", "session", "sle
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table quarantine, with where the file lies; `path` is None where landing lost it.
+    """One row of the table quarantine, with where the file lies: `path` is relative to the study, or a URL;
+    None where landing lost it.
 
     `locator` is what is left of the row's locator once the file is named; `member` names a file in an archive.
     """
 
     participant_id: str
     source: str
-    path: Path | None
+    path: Path | str | None
     member: str | None
     kind: str
     locator: str
@@ -79,16 +80,23 @@ def _line(study: Study, store: Arrivals, participant_id: str, row: Mapping[str, 
     return Line(participant_id, row["source"], path, member, row["record_kind"], rest, row["reason"], detail)
 
 
-def _place(study: Study, store: Arrivals, source_file_id: str, locator: str) -> tuple[Path | None, str | None, str]:
+def _place(
+    study: Study, store: Arrivals, source_file_id: str, locator: str
+) -> tuple[Path | str | None, str | None, str]:
     arrivals = store.of_file(source_file_id)
     if not arrivals:
         return None, None, locator
     arrival = arrivals[0]
-    path = arrival.unit_path.relative_to(study.root)
+    path = below(study, arrival.unit_path)
     name, rest = _member(arrival, locator)
-    if arrival.unit_path.is_dir():
-        return (path / name if name else path), None, rest
-    return path, name, rest
+    if arrival.is_archive or not name:
+        return path, name, rest
+    return (f"{path}/{name}" if isinstance(path, str) else path / name), None, rest
+
+
+def below(study: Study, place: Path | str) -> Path | str:
+    """A place in landing as a person reads it: the path below the study, or the URL."""
+    return place if isinstance(place, str) else place.relative_to(study.root)
 
 
 def _member(arrival: Arrival, locator: str) -> tuple[str | None, str]:
@@ -108,7 +116,7 @@ def value_reader(study: Study) -> Callable[[Line], str | None]:
     """
 
     @lru_cache(maxsize=1)
-    def of_file(path: Path, member: str | None, source: str) -> _Values:
+    def of_file(path: Path | str, member: str | None, source: str) -> _Values:
         return _Values(_bytes(study, path, member), source, study.settings.bounds.csv_field_bytes)
 
     def read_value(line: Line) -> str | None:
@@ -117,21 +125,20 @@ def value_reader(study: Study) -> Callable[[Line], str | None]:
             return None
         try:
             text = of_file(line.path, line.member, line.source).at(number[1] == "row", int(number[2]))
-        except (Refused, OSError, LookupError, ValueError, RecursionError, msgspec.DecodeError, csv.Error):
+        except (Refused, Transient, OSError, LookupError, ValueError, RecursionError, msgspec.DecodeError, csv.Error):
             return None
         return text[:_SHOWN_CHARACTERS] if text else None
 
     return read_value
 
 
-def _bytes(study: Study, place: Path, member: str | None) -> bytes:
+def _bytes(study: Study, place: Path | str, member: str | None) -> bytes:
     with ExitStack() as stack:
-        path = study.root / place
+        stream = stack.enter_context(open_place(study, place))
         if member is not None:
-            archive = stack.enter_context(open_archive(path, study.settings.bounds))
+            archive = stack.enter_context(archive_in(stream, PurePosixPath(place).name, study.settings.bounds))
             return stack.enter_context(archive.open(member)).read()
-        with open_regular(path) as stream:
-            return stream.read()
+        return stream.read()
 
 
 class _Values:

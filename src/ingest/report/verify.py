@@ -77,7 +77,7 @@ def _nights(study: Study) -> Iterator[Broken]:
 
 def _landing(study: Study) -> Iterator[Broken]:
     with open_arrivals(study) as store:
-        for unit in units(study):
+        for unit in units(study, store):
             if isinstance(unit, Unit):
                 changed = [file for file in unit.files if store.differs(file)]
                 if changed:
