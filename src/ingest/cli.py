@@ -290,7 +290,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Let the next run decode damaged files again.")] = False,
 ) -> None:
     """Check the invariants of lake, marts, warehouse and landing."""
-    from ingest.report.verify import INVARIANTS, drop_damaged
+    from ingest.report.verify import INVARIANTS, drop_damaged, waiting
     from ingest.report.verify import verify as check
 
     study = _study(context)
@@ -302,6 +302,8 @@ def verify(
     for name, text in INVARIANTS.items():
         if all(each.invariant != name for each in broken):
             typer.echo(f"{name}: holds: {text}")
+    if behind := waiting(study):
+        typer.echo(f"{len(behind)} participants have former rows in the warehouse: {' '.join(behind[:20])}; `ingest run`")
     if broken:
         raise typer.Exit(3)
 

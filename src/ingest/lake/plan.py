@@ -11,7 +11,7 @@ from posixpath import basename
 
 from ingest._core import clock
 from ingest._core.errors import Refused, Transient, Unreachable
-from ingest._core.files import digest, sweep_temporary
+from ingest._core.files import digest
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
@@ -25,6 +25,7 @@ from ingest.harmonise.person import Person
 from ingest.harmonise.substances import registry_digest
 from ingest.lake.removal import remove_erased
 from ingest.lake.store import commits, manifests, retire
+from ingest.lake.sweep import sweep
 
 LAYOUT = "2"
 UNKNOWN_PARTICIPANT = "unknown_participant"
@@ -107,7 +108,6 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
     now = clock.now()
     stones = tombstones(study.identity)
     remove_erased(study.lake, stones)
-    sweep_temporary(study.lake, now.timestamp() - _STALE_S)
     result = Plan()
     tokens: set[str] = set()
     claimed_with = _claimed_with(study)
@@ -129,6 +129,7 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
         held = _Held(study)
         for folder in sorted({folder for folder, sfid in store.absent() if sfid in held.of(_owner(folder, known))}):
             retire_replaced(study, folder, known, store)
+        sweep(study, held.of, now.timestamp() - _STALE_S)
         result.present = len(tokens)
         present = store.present()
         for arrival in present:

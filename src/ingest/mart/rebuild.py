@@ -128,6 +128,14 @@ def why_stale(study: Study, ids: Iterable[str]) -> dict[str, list[str]]:
             for pid in ids if pid in inputs.entries}  # fmt: skip
 
 
+def behind(study: Study, published: Mapping[str, str]) -> set[str]:
+    """Whose published rows, given by mart_hash, are not those that lake, roster, settings and definitions would give."""
+    inputs = _Inputs(study)
+    wanted = {*inputs.entries, NOBODY}
+    return {pid for pid, mart_hash in published.items()
+            if pid not in wanted or mart_hash != inputs.state(pid, commits(study.lake, pid)).mart_hash}  # fmt: skip
+
+
 def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
     """The stale participants in groups, for mapped tasks."""
     found = stale(study)

@@ -198,8 +198,10 @@ class DuckdbWarehouse:
 def create(path: Path, settings: Settings) -> None:
     """Make a database at `path` with every table of the warehouse, empty, with comments."""
     with duckdb.connect(str(path)) as connection:
+        connection.execute("BEGIN")  # else each statement is synced by itself
         for statement in migrate.creation(DUCKDB, settings):
             connection.execute(statement)
+        connection.execute("COMMIT")
 
 
 def shape_of(connection: duckdb.DuckDBPyConnection, database: str) -> Shape:
