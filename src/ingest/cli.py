@@ -303,7 +303,9 @@ def verify(
         if all(each.invariant != name for each in broken):
             typer.echo(f"{name}: holds: {text}")
     if behind := waiting(study):
-        typer.echo(f"{len(behind)} participants have former rows in the warehouse: {' '.join(behind[:20])}; `ingest run`")
+        typer.echo(
+            f"{len(behind)} participants have former rows in the warehouse: {' '.join(behind[:20])}; `ingest run`"
+        )
     if broken:
         raise typer.Exit(3)
 
@@ -400,3 +402,11 @@ def main() -> None:
         # The reader went away (`| head`): nothing is wrong, and nobody listens to a message.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        from ingest._core.files import storage_error
+
+        told = storage_error(error)
+        if not isinstance(told, IngestError):
+            raise
+        typer.echo(f"ingest: {told}", err=True)
+        sys.exit(told.exit_code)

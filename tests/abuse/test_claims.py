@@ -37,6 +37,7 @@ def _claims(source: str, situation: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("source", "situation"), FIXTURES)
+@pytest.mark.fault(61)
 def test_no_file_is_claimed_by_two_or_by_another(source: str, situation: str) -> None:
     """Files no decoder knows may stand beside, and logs, which are exports of their own in the same archive."""
     found = _claims(source, situation)
@@ -71,6 +72,7 @@ def test_a_claim_needs_no_more_than_the_start(source: str, situation: str, archi
     assert len(read) <= 2 * len(files)
 
 
+@pytest.mark.fault(61)
 def test_files_of_nobody_are_claimed_by_nobody() -> None:
     strange = {
         "notes.txt": b"slept well\n", "x.csv": b"a,b\n1,2\n", "empty.csv": b"", "x.json": b"{}", "y.json": b"[]",

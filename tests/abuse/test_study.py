@@ -93,6 +93,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", sorted(set(BAD) - {"deep"}))
+@pytest.mark.fault(28, 35, 38, 41)
 def test_each_bad_file_is_one_line_with_its_reason(study: Path, case: str) -> None:
     name, _, reason = BAD[case]
     where = f"landing/{REF}/{list(BAD).index(case):02d}/"
@@ -102,18 +103,21 @@ def test_each_bad_file_is_one_line_with_its_reason(study: Path, case: str) -> No
     assert name not in line.detail
 
 
+@pytest.mark.fault(45)
 def test_nesting_without_end_is_refused(study: Path) -> None:
     where = f"landing/{REF}/{list(BAD).index('deep'):02d}/"
     (line,) = [line for line in quarantine(study) if line.path and line.path.as_posix().startswith(where)]
     assert line.reason in {"too_deep", "not_json", "not_fitbit_sleep"}
 
 
+@pytest.mark.fault(67)
 def test_the_good_export_is_loaded_and_nothing_personal_goes_on(study: Path) -> None:
     assert rows(study, "select count(*) from night") == [(3,)]
     check_counts(study)
     assert CANARY not in told(study)
 
 
+@pytest.mark.fault(28)
 def test_no_name_of_a_file_becomes_a_table_or_a_column(study: Path) -> None:
     found = rows(study, "select table_name, column_name from duckdb_columns() where not internal")
     of_views = [(view, column) for view, column in found if view in tables(VIEW)]

@@ -131,6 +131,7 @@ def _work_in_process(root: Path, only_plan: bool = False) -> None:
     publish_study(study)
 
 
+@pytest.mark.fault(79)
 def test_all_that_can_be_loaded_is_and_the_refused_export_marks_the_run(ran: Ran) -> None:
     load = ran.runs["load"]
     assert load["tasks"] == {
@@ -282,6 +283,7 @@ def test_batches_are_joined_where_airflow_maps_no_more(ran: Ran) -> None:
     assert many["events"] == [["lake", {"exports": 3, "loaded": 3}]]
 
 
+@pytest.mark.fault(77)
 def test_terminal_fails_at_once_transient_is_retried_and_the_other_batches_go_on(ran: Ran) -> None:
     failing = ran.runs["batches fail"]
     assert failing["tasks"] == {
@@ -315,6 +317,7 @@ def test_a_group_that_fails_marks_the_run_and_the_rest_is_published(ran: Ran) ->
     assert failing["state"] == "failed"
 
 
+@pytest.mark.fault(78)
 def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
     pushed = [xcom for each in ran.runs.values() for xcom in each["xcoms"]]
     assert {key for _, _, key, _ in pushed} == {"return_value"}
@@ -330,6 +333,7 @@ def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
             assert all(isinstance(number, int) for number in value.values())
 
 
+@pytest.mark.fault(67)
 def test_airflow_knows_no_ref_name_or_file(ran: Ran) -> None:
     [zipped] = ran.by_airflow.glob("landing/Canary-Alma/*.zip")
     with zipfile.ZipFile(zipped) as archive:

@@ -191,6 +191,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", sorted(REFUSED))
+@pytest.mark.fault(33, 35, 36, 37, 38)
 def test_refused(case: str, tmp_path: Path) -> None:
     make, reason = REFUSED[case]
     bounds = Bounds(entries=50, total_bytes=50_000_000 if reason == "bomb" else 1_500_000)
@@ -208,6 +209,7 @@ def test_only_what_is_opened_is_refused_for_its_bytes(tmp_path: Path) -> None:
             archive.open("img.jpg")
 
 
+@pytest.mark.fault(33)
 def test_a_bomb_stops_early(tmp_path: Path) -> None:
     """The bound holds while bytes come out, whatever the directory says."""
     path = tmp_path / "export.zip"
@@ -222,6 +224,7 @@ def test_a_bomb_stops_early(tmp_path: Path) -> None:
     assert 900_000 < sum(read) < 15_000_000
 
 
+@pytest.mark.fault(32)
 def test_every_cut_is_refused(tmp_path: Path) -> None:
     whole = _zip(("a.json", random.Random(1).randbytes(40_000)), ("b.json", b"[]"))
     for length in [*range(4, len(whole), 1024), *range(len(whole) - 200, len(whole))]:
@@ -253,6 +256,7 @@ def test_no_damage_raises_anything_but_a_refusal(tmp_path: Path, data: st.DataOb
     assert set(found.values()) <= {bytes(range(256)) * 40}
 
 
+@pytest.mark.fault(34)
 def test_a_directory_of_millions_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """The end record claims 3 million entries of a 64-bit directory; opening it would cost a gigabyte."""
     whole = bytearray(_zip(("a.json", b"[]")))

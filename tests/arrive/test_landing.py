@@ -36,6 +36,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, error: type[OSError]) -> None:
     monkeypatch.setattr(landing, "_starts_as_archive", opened)
 
 
+@pytest.mark.fault(18)
 def test_a_file_that_vanishes_after_it_was_listed_is_passed_over(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     _failing(monkeypatch, FileNotFoundError)
     (unit,) = units(study)
@@ -63,6 +64,7 @@ def _landed(study: Study) -> dict[str, str]:
     return found
 
 
+@pytest.mark.fault(39)
 def test_links_pipes_sockets_and_devices_are_told_and_never_waited_for(study: Study, tmp_path: Path) -> None:
     folder = study.landing / "P1"
     (tmp_path / "outside.json").write_text("[]")
@@ -87,6 +89,7 @@ def test_links_pipes_sockets_and_devices_are_told_and_never_waited_for(study: St
 
 
 @pytest.mark.parametrize("make", ["link", "pipe", "folder"])
+@pytest.mark.fault(39)
 def test_a_file_that_turns_into_something_else_is_not_opened(make: str, tmp_path: Path) -> None:
     """Between the listing and the opening a file may be exchanged."""
     path = tmp_path / "x"

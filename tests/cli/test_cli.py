@@ -116,6 +116,7 @@ def test_exit_codes(study: Path, tmp_path: Path) -> None:
     assert "Traceback" not in lost.stderr
 
 
+@pytest.mark.fault(21)
 def test_a_store_that_is_held_by_another_is_tried_again_later(study: Path) -> None:
     """Exit 4: the same command may work later."""
     import sqlite3
@@ -203,6 +204,7 @@ def test_a_run_says_who_was_rebuilt_and_why_when_asked(study: Path) -> None:
     assert pid(study) not in again
 
 
+@pytest.mark.fault(12)
 def test_verify_finds_and_repairs_a_flipped_byte(study: Path) -> None:
     before = files(study / "lake")
     (path,) = (study / "lake" / "sleep_session").rglob("*.parquet")

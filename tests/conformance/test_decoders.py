@@ -118,6 +118,7 @@ def test_a_local_clock_never_carries_an_offset(everything: list[tuple[str, str, 
 
 
 @pytest.mark.parametrize("source", [each.source for each in SLEEP])
+@pytest.mark.fault(60)
 def test_a_source_with_stages_has_a_situation_with_an_unknown_label(source: str) -> None:
     """An unknown stage becomes `unknown` and is reported, never sleep or wake."""
     sessions = [s for name in make.situations(source) for s in make.expected(source, name)["sessions"]]

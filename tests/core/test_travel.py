@@ -93,6 +93,7 @@ def test_an_unknown_column_is_wrong_use(tmp_path: Path) -> None:
         load_roster(tmp_path / "roster.csv", tmp_path / "time_zones.csv")
 
 
+@pytest.mark.fault(49)
 def test_nights_of_a_traveller_lie_on_the_dates_of_where_they_slept(tmp_path: Path) -> None:
     """Fitbit's local clocks, ten nights from 7 March; from the 10th in New York, where 23:00 is 03:00Z or 04:00Z."""
     root = make_study(tmp_path / "study")

@@ -29,6 +29,7 @@ def read(data: bytes, encodings: Sequence[str] = ("utf-8",), **options: object) 
     ("encoding", "ends"),
     [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\n"), ("cp1252", "\r"), ("utf-8", "\r")],
 )
+@pytest.mark.fault(46)
 def test_one_table_in_any_encoding_that_is_declared(encoding: str, ends: str) -> None:
     rows, tally = read(TEXT.replace("\n", ends).encode(encoding), ("utf-8", "utf-16", "cp1252"))
     assert [dict(row.cells) for row in rows] == CELLS
@@ -36,6 +37,7 @@ def test_one_table_in_any_encoding_that_is_declared(encoding: str, ends: str) ->
     assert tally.refusals == []
 
 
+@pytest.mark.fault(46)
 def test_line_ends_may_be_mixed() -> None:
     rows, _ = read(TEXT.encode() + b"5,6,y\r7,8,z\r\n\r\n9,10,w")
     assert [row.cells["start"] for row in rows] == ["1", "3", "5", "7", "9"]

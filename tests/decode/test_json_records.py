@@ -99,6 +99,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", sorted(BAD_FILES))
+@pytest.mark.fault(45)
 def test_a_bad_file_is_one_line(case: str) -> None:
     data, reason = BAD_FILES[case]
     begun = process_time()
@@ -149,6 +150,7 @@ VALUES = st.recursive(st.none() | st.integers(0, 9), lambda inner: st.lists(inne
 
 @given(st.lists(st.lists(st.tuples(KEYS, VALUES, st.booleans()), max_size=6), max_size=4))
 @settings(max_examples=100, deadline=None)
+@pytest.mark.fault(45)
 def test_repeated_fields_are_told_exactly(records: list[list[tuple[str, object, bool]]]) -> None:
     """Against pairs counted by the plain reader; inner objects repeat names without harm."""
     written = [[("a", 1, False), *record] for record in records]

@@ -117,6 +117,7 @@ def test_without_any_text_there_is_no_table(data: bytes) -> None:
         (HEADER + b"1,2," + "é".encode()[:1], "utf-8", 10, 2),
     ],
 )
+@pytest.mark.fault(46)
 def test_bytes_of_another_encoding_are_refused_with_their_place(data: bytes, encoding: str, at: int, line: int) -> None:
     with pytest.raises(Refused, match="encoding") as refused:
         read(data, encoding)
@@ -143,6 +144,7 @@ def test_bytes_outside_a_declared_encoding_cost_their_row(data: bytes, encoding:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.fault(46)
 def test_a_mark_says_the_encoding_where_none_is_declared(encoding: str) -> None:
     assert cells(read("a,b,c\n1,é,3\n".encode(encoding))) == [["1", "é", "3"]]
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from faults.small import FROZEN, Forked, Whole, broken, copied, differences, dies_at, ran, run_frozen, survives, whole
+from faults.small import FROZEN, Forked, Whole, broken, copied, dies_at, differences, ran, run_frozen, survives, whole
 
 PRESENT = datetime.now(UTC).replace(microsecond=0)
 """The clock of runs that go on at once: what one of them is writing is not old."""
@@ -84,7 +84,8 @@ def killed_at_event(start: Start, folder: Path, nth: int) -> Outcome:
         return Outcome(int(code < 0), 0, problems + survives(root, start.wanted[FROZEN]))
 
 
-def _command(root: Path, at: datetime = FROZEN) -> list[str]:
+def command_line(root: Path, at: datetime = FROZEN) -> list[str]:
+    """The real command of one run, by a clock that stands still."""
     return [sys.executable, "-c", _COMMAND, at.isoformat(), "--study", str(root), "run"]
 
 
@@ -92,7 +93,7 @@ def length_of(start: Start, folder: Path) -> float:
     """Seconds the real command takes here and now."""
     with _copy(start, folder) as root:
         began = time.monotonic()
-        subprocess.run(_command(root), check=True, capture_output=True)
+        subprocess.run(command_line(root), check=True, capture_output=True)
         return time.monotonic() - began
 
 
@@ -100,7 +101,7 @@ def killed_at_instant(start: Start, folder: Path, length: float, seed: int) -> O
     """The real command, its whole process group killed at a random instant before its end."""
     moments = random.Random(seed)
     with _copy(start, folder) as root:
-        process = subprocess.Popen(_command(root), start_new_session=True, stdout=subprocess.DEVNULL,
+        process = subprocess.Popen(command_line(root), start_new_session=True, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)  # fmt: skip
         try:
             process.wait(timeout=moments.uniform(0, length))
@@ -114,7 +115,7 @@ def killed_at_call(start: Start, folder: Path, call: str, nth: int) -> Outcome:
     """The real command, killed as it enters its n-th system call of a kind, of libraries written in C too."""
     with _copy(start, folder) as root:
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={nth}"]
-        done = subprocess.run(["strace", "-f", "-qq", "-o", os.devnull, *inject, *_command(root)],
+        done = subprocess.run(["strace", "-f", "-qq", "-o", os.devnull, *inject, *command_line(root)],
                               capture_output=True, text=True, check=False)  # fmt: skip
         problems = [] if done.returncode in (0, -9, 137) else [f"strace ended with {done.returncode}: {done.stderr}"]
         return Outcome(int(done.returncode != 0), 0, problems + survives(root, start.wanted[FROZEN]))

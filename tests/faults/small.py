@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,11 @@ import pyarrow as pa
 from ingest import pipeline
 from ingest._core import clock
 from ingest._core.contract import published_tables
+from ingest._core.errors import IngestError
+from ingest._core.files import storage_error
 from ingest._core.study import open_study
 from ingest.report.verify import verify
-from studies import PROJECT, as_json, files, fitbit_nights, land, make_study, silent, write_roster
+from studies import PROJECT, SAY_WHEN, as_json, files, fitbit_nights, land, make_study, silent, write_roster
 
 FROZEN = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
 REFS = ("K01", "K02")
@@ -124,13 +128,13 @@ class Forked:
 
 
 def _code_of(work: Callable[[], object]) -> int:
-    from ingest._core.errors import IngestError
-
+    """As the command ends: errors of this package as one line and their exit code."""
     try:
         work()
-    except IngestError as error:
-        os.write(2, f"ingest: {error}\n".encode())
-        return error.exit_code
+    except (IngestError, OSError) as error:
+        told = storage_error(error) if isinstance(error, OSError) else error
+        os.write(2, f"ingest: {told}\n".encode() if isinstance(told, IngestError) else traceback.format_exc().encode())
+        return told.exit_code if isinstance(told, IngestError) else 70
     except BaseException:  # noqa: BLE001 - the process ends here, and says why
         os.write(2, traceback.format_exc().encode())
         return 70
@@ -195,7 +199,7 @@ def tables_of(root: Path) -> dict[str, list[tuple[Any, ...]]]:
     with duckdb.connect(str(root / "warehouse.duckdb"), read_only=True, config={"threads": 1}) as connection:
         connection.execute("set timezone = 'UTC'")
         return {name: connection.execute(f'select * from "{name}" order by all').fetchall()
-                for name in published_tables() if name != "publication"}  # fmt: skip
+                for name in published_tables() if name not in SAY_WHEN}  # fmt: skip
 
 
 def leftovers(root: Path) -> list[str]:
@@ -254,8 +258,6 @@ def survives(root: Path, wanted: Whole) -> list[str]:
 
 def sample(total: int, count: int, seed: int) -> Sequence[int]:
     """`count` of 1..total, one at random from each of as many equal stretches, so that every phase has some."""
-    import random
-
     moments = random.Random(seed)
     edges = [round(total * part / count) for part in range(count + 1)]
-    return [moments.randint(low + 1, high) for low, high in zip(edges, edges[1:], strict=False) if high > low]
+    return [moments.randint(low + 1, high) for low, high in pairwise(edges) if high > low]

@@ -27,8 +27,10 @@ from faults.loops import SYSTEM_CALLS, Outcome, Start
 from faults.small import copied, events_of, sample
 from faults.starts import second_arrival, small_start
 
+_WRITTEN_EVERY_S = 30
 INSTANTS, CALLS_EACH, RUNS, BACKFILLS, PAUSES = 200, 8, 60, 30, 40
 Fault = tuple[str, Callable[[], Outcome]]
+Done = tuple[str, int, int, list[str]]
 
 
 def planned(fresh: Start, later: Start, folder: Path, chosen: random.Random) -> list[Fault]:
@@ -48,7 +50,8 @@ def planned(fresh: Start, later: Start, folder: Path, chosen: random.Random) -> 
                   for n in sample(total, PAUSES // 2, seeds[0])]  # fmt: skip
         if shutil.which("strace"):
             found += [("kill at a system call", partial(loops.killed_at_call, start, folder, call, n))
-                      for call, most in SYSTEM_CALLS.items() for n in sample(most, CALLS_EACH // 2, seeds[1])]  # fmt: skip
+                      for call, most in SYSTEM_CALLS.items()
+                      for n in sample(most, CALLS_EACH // 2, seeds[1])]  # fmt: skip
     found += [("two backfills at once", partial(loops.two_backfills, later, folder, chosen.getrandbits(30)))
               for _ in range(BACKFILLS)]  # fmt: skip
     # Runs at once come sooner: also a soak that is cut short has met enough of them.
@@ -66,12 +69,14 @@ def worker(mine: list[Fault], to: Path, until: float) -> None:
             except BaseException:  # noqa: BLE001 - whatever it is, it is told and counted as a problem
                 done = Outcome(0, 0, [traceback.format_exc()])
             said = f"{kind} {do.args[2:]}"  # type: ignore[attr-defined]
-            stream.write(json.dumps([kind, done.kills, done.pairs, [f"{said}: {each}" for each in done.problems]]) + "\n")
+            stream.write(
+                json.dumps([kind, done.kills, done.pairs, [f"{said}: {each}" for each in done.problems]]) + "\n"
+            )
             stream.flush()
 
 
-def broken_by(faults: list[Fault], folder: Path, workers: int, minutes: float) -> list[tuple[str, int, int, list[str]]]:
-    """Kind, kills, pairs and problems of each fault done, by so many processes."""
+def started(faults: list[Fault], folder: Path, workers: int, minutes: float) -> list[int]:
+    """Processes that share the faults; each writes a line for every fault it did."""
     until = time.monotonic() + minutes * 60
     children = []
     for n in range(workers):
@@ -80,13 +85,28 @@ def broken_by(faults: list[Fault], folder: Path, workers: int, minutes: float) -
             worker(faults[n::workers], folder / f"worker-{n}.jsonl", until)
             os._exit(0)
         children.append(child)
-    ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    lines = [line for n in range(workers) for line in (folder / f"worker-{n}.jsonl").read_text().splitlines()]
-    lost = [f"a worker of the soak ended with {code}" for code in ended if code]
-    return [*map(json.loads, lines), *(("none", 0, 0, [each]) for each in lost)]
+    return children
 
 
-def figures(done: list[tuple[str, int, int, list[str]]], planned_count: int, seconds: float) -> dict[str, object]:
+def done_by_now(folder: Path) -> list[Done]:
+    """Kind, kills, pairs and problems of each fault that was done so far."""
+    texts = [path.read_text() for path in sorted(folder.glob("worker-*.jsonl"))]
+    return [json.loads(line) for text in texts for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def ended(children: list[int]) -> list[Done]:
+    """Take the processes that ended out of the list; those that were lost are a problem."""
+    found: list[Done] = []
+    for child in list(children):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            children.remove(child)
+            if status:
+                found.append(("lost", 0, 0, [f"a worker of the soak ended with {os.waitstatus_to_exitcode(status)}"]))
+    return found
+
+
+def figures(done: list[Done], planned_count: int, seconds: float) -> dict[str, object]:
     """What docs/faults.json holds."""
     kinds = sorted({kind for kind, *_ in done})
     problems = [each for *_, found in done for each in found]
@@ -102,6 +122,12 @@ def figures(done: list[tuple[str, int, int, list[str]]], planned_count: int, sec
         "minutes": round(seconds / 60),
         "problems": problems[:50],
     }
+
+
+def write(found: dict[str, object], to: Path) -> None:
+    """The figures and the page that shows them; also while the soak goes on, which may be broken off."""
+    (to / "faults.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (to / "faults.md").write_text(page.render(found), encoding="utf-8")
 
 
 def main() -> int:
@@ -121,10 +147,13 @@ def main() -> int:
         later = second_arrival(folder / "later", fresh)
         todo = planned(fresh, later, folder / "copies", random.Random(said.seed))
         print(f"{len(todo)} faults, seed {said.seed}", flush=True)
-        done = broken_by(todo, folder, said.workers, said.minutes)
-    found = figures(done, len(todo), time.monotonic() - began)
-    (said.to / "faults.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (said.to / "faults.md").write_text(page.render(found), encoding="utf-8")
+        children = started(todo, folder, said.workers, said.minutes)
+        lost: list[Done] = []
+        while children:
+            time.sleep(min(_WRITTEN_EVERY_S, said.minutes * 6))
+            lost += ended(children)
+            found = figures(done_by_now(folder) + lost, len(todo), time.monotonic() - began)
+            write(found, said.to)
     print(page.in_words(found))
     for each in found["problems"]:  # type: ignore[attr-defined]
         print(each)

@@ -302,6 +302,7 @@ def test_rows_belong_to_whom_they_name() -> None:
         (ARRIVED.date().replace(day=3), "in_the_future"),
     ],
 )
+@pytest.mark.fault(51)
 def test_days_that_cannot_be(day: date, reason: str | None) -> None:
     tally = Tally()
     found = harmonised(response("ISI", numbered([1] * 7), answered_day=day), tally=tally)

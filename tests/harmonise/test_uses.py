@@ -89,6 +89,7 @@ def test_an_offset_in_the_file_goes_before_the_roster() -> None:
     assert use["flags"] == "no_mme_factor"
 
 
+@pytest.mark.fault(50)
 def test_a_zone_that_is_only_assumed_is_flagged_where_it_was_used() -> None:
     people = {"P01": replace(PEOPLE["P01"], time_basis="assumed")}
     times = ("2026-03-01T21:30", "2026-03-01T21:30+01:00", "2026-03-01T21:30Z", "2026-03-02")
@@ -134,6 +135,7 @@ def at(moment: datetime) -> str:
         ("1970-01-01T00:00", "before_2000"),
     ],
 )
+@pytest.mark.fault(51, 52)
 def test_times_that_cannot_be_are_refused(taken: str, reason: str | None) -> None:
     decoded = decode(LONG + f"kratom,{taken},3,g\n")
     assert len(harmonise(decoded)) == (reason is None)

@@ -68,6 +68,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("what", sorted(FILES))
+@pytest.mark.fault(41)
 def test_a_file_of_no_use_is_one_line(study: Path, what: str) -> None:
     name, data, reason = FILES[what]
     land(study, f"{REF}/bad/{name}", data)
@@ -119,6 +120,7 @@ def test_an_impossible_date_loses_its_row_only(study: Path) -> None:
     check_counts(study)
 
 
+@pytest.mark.fault(53)
 def test_an_impossible_time_of_sleep_loses_its_record_only(study: Path) -> None:
     bad = fitbit_log(7001, datetime(2026, 4, 1, 23), startTime="2026-04-31T23:00:00.000")
     land(study, f"{REF}/bad/sleep-2026-04-01.json", as_json([bad, fitbit_log(7002, datetime(2026, 4, 2, 23))]))
@@ -164,6 +166,7 @@ def test_a_zone_that_does_not_exist_holds_back_its_participant_only(study: Path)
     assert quarantine(study) == []
 
 
+@pytest.mark.fault(67)
 def test_all_of_it_at_once_through_the_command(study: Path) -> None:
     """Nothing that is bad keeps what is good out, and no text tells who they are."""
     for what, (name, data, _) in FILES.items():
@@ -209,6 +212,7 @@ _GOOD_ROWS = {
 }
 
 
+@pytest.mark.fault(54)
 def test_each_bad_value_is_one_line_with_file_row_and_column(tmp_path: Path) -> None:
     """The other rows of each file are loaded, a formula in a note is a note, and no cell is told."""
     study = make_study(tmp_path / "study", logs=[FORM], refs=(REF,))

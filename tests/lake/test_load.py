@@ -59,6 +59,7 @@ def _held(root: Path, ref: str = "K01") -> list[str]:
     return [each.source_file_id for each in manifests(root / "lake", pid(root, ref))]
 
 
+@pytest.mark.fault(55)
 def test_a_second_run_changes_no_byte(study: Path) -> None:
     land(study, "K01/sleep-2026-03-01.json", as_json(fitbit_nights(MARCH, 3)))
     run(study)
@@ -139,6 +140,7 @@ def _same_bytes_twice(root: Path) -> Run:
     return run(root)
 
 
+@pytest.mark.fault(62)
 def test_the_same_bytes_under_two_participants_are_held_back(study: Path) -> None:
     _same_bytes_twice(study)
     (line,) = quarantine(study)
@@ -157,6 +159,7 @@ def test_a_shared_file_that_the_study_allows_is_loaded_for_both(study: Path) -> 
     )
 
 
+@pytest.mark.fault(16)
 def test_a_file_that_is_still_being_written_waits(study: Path) -> None:
     change_settings(study, quiet_seconds=3600)
     path = land(study, "K01/sleep-2026-03-01.json", as_json(fitbit_nights(MARCH, 3)))
@@ -167,6 +170,7 @@ def test_a_file_that_is_still_being_written_waits(study: Path) -> None:
     assert (settled.unsettled, settled.present, settled.loaded.counts()["kept"]) == (0, 1, 3)
 
 
+@pytest.mark.fault(17)
 def test_a_file_that_changes_while_it_is_read_waits(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = land(study, "K01/sleep-2026-03-01.json", as_json(fitbit_nights(MARCH, 3)))
     hashed = Arrivals.sha256
@@ -183,6 +187,7 @@ def test_a_file_that_changes_while_it_is_read_waits(study: Path, monkeypatch: py
     assert run(study).loaded.counts()["kept"] == 3
 
 
+@pytest.mark.fault(17, 18)
 def test_what_changed_after_the_plan_is_left_for_the_next_run(study: Path) -> None:
     from ingest.lake.load import load_batch
 
@@ -195,6 +200,7 @@ def test_what_changed_after_the_plan_is_left_for_the_next_run(study: Path) -> No
     assert run(study).loaded.counts()["kept"] == 4
 
 
+@pytest.mark.fault(39)
 def test_links_and_pipes_are_never_opened(study: Path, tmp_path: Path) -> None:
     """A pipe without a writer would hold the run for ever; a link could lead anywhere."""
     outside = tmp_path / "sleep-2026-03-01.json"
@@ -259,6 +265,7 @@ def _keyed(landed: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.fault(14)
 def test_two_runs_at_once_end_in_the_same_bytes(reference: Path, fresh_demo: Callable[[str], Path]) -> None:
     root = fresh_demo("both")
     line = arguments("--study", root, "run", frozen=True)
@@ -272,6 +279,7 @@ def test_two_runs_at_once_end_in_the_same_bytes(reference: Path, fresh_demo: Cal
     assert verify(open_study(root)) == []
 
 
+@pytest.mark.fault(2)
 def test_killed_at_any_moment_the_next_run_goes_on(reference: Path, fresh_demo: Callable[[str], Path]) -> None:
     root, moments = fresh_demo("killed"), random.Random(20260301)
     line = arguments("--study", root, "run", frozen=True)

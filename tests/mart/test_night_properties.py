@@ -88,6 +88,7 @@ def _minutes(delta: timedelta) -> float:
 
 @given(sleeps(), st.sampled_from(ZONES), st.sampled_from((12, 12, 20, 4)))
 @settings(max_examples=tries(50), deadline=None)
+@pytest.mark.fault(58)
 def test_every_session_once_and_no_sleep_beyond_the_clock(
     drawn: tuple[list[Row], list[Row]], zone: str, anchor: int
 ) -> None:

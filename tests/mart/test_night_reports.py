@@ -154,6 +154,7 @@ def test_dates_that_vanish_and_double_on_travel_lose_no_sleep() -> None:
     assert "extra_main" in flags(nights(out)["2026-03-07"])
 
 
+@pytest.mark.fault(49)
 def test_ten_years_are_dated_by_each_nights_own_clock() -> None:
     """The zone of the person, summer and winter, not the offset of the day of the import."""
     oslo = PersonSettings("p1", "Europe/Oslo")

@@ -31,6 +31,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.fault(56)
 def test_marts_do_not_depend_on_the_order_of_arrival(
     empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Sequence[int], one_by_one: bool
 ) -> None:

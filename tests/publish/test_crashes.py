@@ -77,6 +77,7 @@ def die_at(nth):
 
 
 @pytest.mark.parametrize("removal", [False, True], ids=["revision", "removal"])
+@pytest.mark.fault(1)
 def test_a_crash_before_any_file_event_leaves_the_old_warehouse_whole(study, removal):
     work, after = (without_b, [A]) if removal else (revise, [A, REVISED])
     if removal:
@@ -102,6 +103,7 @@ def test_a_crash_before_any_file_event_leaves_the_old_warehouse_whole(study, rem
     assert not list(study.root.glob(f"{TMP_PREFIX}*"))
 
 
+@pytest.mark.fault(2)
 def test_a_kill_at_any_moment_leaves_the_old_warehouse_whole(study):
     began = time.monotonic()
     copy = study_at(study.root.with_name("copy"))
@@ -129,6 +131,7 @@ def test_a_kill_at_any_moment_leaves_the_old_warehouse_whole(study):
 
 
 @pytest.mark.parametrize("room", [-1, 1], ids=["copying", "writing"])
+@pytest.mark.fault(5)
 def test_storage_that_refuses_is_transient_and_changes_nothing(study, room):
     limit = study.warehouse.stat().st_size + room
 
@@ -175,6 +178,7 @@ def meanwhile(work):
         os.waitpid(child, 0)
 
 
+@pytest.mark.fault(21)
 def test_the_second_of_two_publishers_is_told_to_come_again(study):
     with meanwhile(lambda: locked(study.root / "warehouse.duckdb.lock", "the warehouse")):
         with pytest.raises(Transient, match="busy in another process"):
@@ -192,6 +196,7 @@ def test_a_program_that_has_the_warehouse_open_for_writing_locks_nobody_out(stud
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name what is synced")
+@pytest.mark.fault(7)
 def test_the_file_is_safe_before_its_name_and_its_name_before_the_end(study, monkeypatch):
     events = []
     real_sync, real_replace = os.fsync, os.replace

@@ -107,6 +107,7 @@ def test_rows_that_wait_for_their_marts_survive_the_upgrade(bare):
         assert missing(duckdb_shape(connection, bare.warehouse.stem), DUCKDB) == []
 
 
+@pytest.mark.fault(22)
 def test_a_postgresql_schema_of_the_first_release_is_upgraded_with_the_publication(bare, postgres):
     study = on(bare, postgres)
     with connected(postgres) as connection:

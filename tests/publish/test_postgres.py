@@ -129,6 +129,7 @@ def test_readers_see_the_old_rows_until_the_commit(published):
     assert all_rows(published) != expected([A, B, C])
 
 
+@pytest.mark.fault(21)
 def test_one_publication_at_a_time(published):
     put(published, replace(B, variant=1))
 
@@ -191,6 +192,7 @@ def test_a_newer_warehouse_is_refused(published, postgres_server):
     assert all_rows(published) == expected([A, B, C])
 
 
+@pytest.mark.fault(29)
 def test_text_with_nul_is_refused_without_showing_it(study):
     odd = replace(A.entry, arm="se\0cret")
     with pytest.raises(Terminal, match="table participant: a text holds a NUL") as caught:

@@ -50,6 +50,7 @@ def refused(study, kind, match):
     assert "wr0ng" not in str(caught.value)
 
 
+@pytest.mark.fault(24)
 def test_a_server_that_is_away(bare):
     refused(
         on(bare, "postgresql+psycopg://me:wr0ng@127.0.0.1:1/study"), Transient, "does not answer at 127.0.0.1, port 1"
@@ -57,6 +58,7 @@ def test_a_server_that_is_away(bare):
     assert "does not answer" in status(on(bare, "postgresql+psycopg://me:wr0ng@127.0.0.1:1/study")).warehouse
 
 
+@pytest.mark.fault(68)
 def test_a_wrong_password(bare, postgres_server):
     url = postgres_server.tcp_url("postgres", password=quote("wr0ng@/p", safe=""))
     refused(on(bare, url), WrongUse, "refused the password of role ingest; give it in the environment as PGPASSWORD")
@@ -91,6 +93,7 @@ def test_a_role_without_rights(study, postgres_server):
 
 
 @pytest.mark.parametrize("moment", ["while loading", "at the commit"])
+@pytest.mark.fault(25)
 def test_a_connection_that_is_cut(study, postgres_server, monkeypatch, moment):
     def cut(*_):
         with postgres_server.connect() as connection:
@@ -110,6 +113,7 @@ def test_a_connection_that_is_cut(study, postgres_server, monkeypatch, moment):
     then_it_works(study)
 
 
+@pytest.mark.fault(25)
 def test_a_connection_that_is_lost_after_the_commit(study, monkeypatch):
     def lost(*_):
         raise Transient("the answer to COMMIT never came")
@@ -124,6 +128,7 @@ def test_a_connection_that_is_lost_after_the_commit(study, monkeypatch):
     assert (done.published, done.unchanged, done.rows) == ([], 22, {})
 
 
+@pytest.mark.fault(22, 26)
 def test_a_table_that_somebody_holds(study, postgres_server, monkeypatch):
     monkeypatch.setattr(postgres_warehouse, "LOCK_WAIT", "200ms")
     with postgres_server.connect(name_of(study)) as connection, connection.transaction():
@@ -132,6 +137,7 @@ def test_a_table_that_somebody_holds(study, postgres_server, monkeypatch):
     then_it_works(study)
 
 
+@pytest.mark.fault(26)
 def test_a_statement_timeout(study, postgres_server):
     with postgres_server.connect(name_of(study)) as connection, connection.transaction():
         connection.execute("LOCK TABLE trend IN SHARE MODE")
@@ -140,6 +146,7 @@ def test_a_statement_timeout(study, postgres_server):
     then_it_works(study)
 
 
+@pytest.mark.fault(26)
 def test_a_deadlock_is_tried_again(study, postgres_server):
     """The other session holds `trend` and then wants `coverage`, which the publication has changed before."""
     with postgres_server.connect(name_of(study)) as connection, connection.transaction():
@@ -159,6 +166,7 @@ def test_a_deadlock_is_tried_again(study, postgres_server):
     assert all_rows(study) == expected([A, REVISED])
 
 
+@pytest.mark.fault(26)
 def test_deadlocks_without_end_are_given_up(study, monkeypatch):
     tried = []
 
@@ -173,6 +181,7 @@ def test_deadlocks_without_end_are_given_up(study, monkeypatch):
     then_it_works(study)
 
 
+@pytest.mark.fault(23)
 def test_a_server_stopped_at_once_while_loading(bare):
     server = start_postgres()
     try:

@@ -303,6 +303,7 @@ def test_an_export_the_marts_do_not_know_yet_stays_out(published):
     assert warehouse_rows(published.warehouse) == expected([A, revised, C])
 
 
+@pytest.mark.fault(12)
 def test_a_damaged_lake_file_stops_the_publication(published):
     revised = replace(B, variant=1)
     put(published, revised)
@@ -336,6 +337,7 @@ def test_marts_rebuilt_meanwhile_are_not_mixed(published):
     assert warehouse_rows(published.warehouse) == expected([A, B, C])
 
 
+@pytest.mark.fault(4)
 def test_a_full_disk_is_seen_before_anything_is_written(published, monkeypatch):
     put(published, replace(B, variant=1))
     size = published.warehouse.stat().st_size

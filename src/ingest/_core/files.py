@@ -18,7 +18,7 @@ from ingest._core.errors import Terminal, Transient
 
 TMP_PREFIX = ".tmp-"
 _TMP_FOLDER = re.compile(r"\.tmp-[0-9a-f]{32}")
-_TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE}
+_TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENFILE}
 CHUNK_BYTES = 1 << 20
 
 
@@ -44,7 +44,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], mode: int = 0
             os.fsync(stream.fileno())
         rename_durably(tmp, path)
     except OSError as error:
-        raise _storage_error(error) from error
+        raise storage_error(error) from error
     finally:
         tmp.unlink(missing_ok=True)
 
@@ -82,7 +82,7 @@ def copy_file(source: Path, target: Path) -> None:
             os.fsync(new.fileno())
     except OSError as error:
         target.unlink(missing_ok=True)
-        raise _storage_error(error) from error
+        raise storage_error(error) from error
 
 
 def _copy(old: IO[bytes], new: IO[bytes]) -> None:
@@ -181,7 +181,8 @@ def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def _storage_error(error: OSError) -> Exception:
+def storage_error(error: OSError) -> Exception:
+    """Transient where the storage, or the limit on open files, refuses; else the error itself."""
     if error.errno in _TRANSIENT:
         return Transient(
             f"storage refused to write ({os.strerror(error.errno or 0)}); nothing was changed, "

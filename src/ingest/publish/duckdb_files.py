@@ -66,10 +66,10 @@ def sweep(target: Path) -> None:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """DuckDB's errors as ours: Transient where files or memory refuse, Terminal else."""
+    """DuckDB's errors as ours: Transient where files or memory refuse, a commit too, Terminal else."""
     try:
         yield
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException) as error:
         raise Transient(
             f"DuckDB could not read or write ({type(error).__name__}); the old warehouse stands, run again"
         ) from error

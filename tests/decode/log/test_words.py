@@ -44,6 +44,7 @@ def test_plain_decimals_are_read_exactly(value: Decimal, decimal: str) -> None:
 
 
 @given(st.text(max_size=8))
+@pytest.mark.fault(54)
 def test_nothing_but_digits_with_one_mark_is_a_number(text: str) -> None:
     kind, value = number(text)
     plain = re.fullmatch(r"\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*", text, re.ASCII)
@@ -71,6 +72,7 @@ def test_nothing_but_digits_with_one_mark_is_a_number(text: str) -> None:
         ".",
     ],
 )
+@pytest.mark.fault(54)
 def test_what_only_looks_like_a_number_is_none(text: str) -> None:
     assert number(text)[0] == "none"
 

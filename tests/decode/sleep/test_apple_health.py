@@ -252,6 +252,7 @@ OPENINGS = {
 
 
 @pytest.mark.parametrize("opening", sorted(OPENINGS))
+@pytest.mark.fault(44)
 def test_a_token_without_end_is_refused_early(opening: str) -> None:
     stream_of = _Endless(OPENINGS[opening], b"a" * BIG, 10_000)
     with pytest.raises(Refused, match=r"bounds\.token_bytes") as refused:
@@ -260,6 +261,7 @@ def test_a_token_without_end_is_refused_early(opening: str) -> None:
     assert stream_of.given <= SETTINGS.bounds.token_bytes + 2 * BIG
 
 
+@pytest.mark.fault(44)
 def test_nesting_costs_nothing_outside_and_is_bounded_inside_of_a_sleep_record() -> None:
     deep = b"<a>" * 300_000
     assert scanned(b"<HealthData>" + deep + record(watch_samples()[0]).encode(), BIG)[0][0] is not None
@@ -279,6 +281,7 @@ def test_nesting_costs_nothing_outside_and_is_bounded_inside_of_a_sleep_record()
     ],
 )
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
+@pytest.mark.fault(42, 43)
 def test_entities_and_what_stands_elsewhere_are_refused(dtd: str, reason: str, chunk: int) -> None:
     with pytest.raises(Refused) as refused:
         scanned(document(*watch_samples(), dtd=dtd).encode(), chunk)

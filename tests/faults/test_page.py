@@ -1,0 +1,54 @@
+"""docs/faults.md says what is promised, by which tests it is held, and what the last soak found; no more than that."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from faults import page
+
+ROWS = page.rows()
+
+
+def test_the_page_is_current() -> None:
+    """Else: `python tests/faults/page.py`."""
+    assert (page.DOCS / "faults.md").read_text("utf-8") == page.render(page.soaked())
+
+
+def test_every_row_is_there_once() -> None:
+    assert sorted(ROWS) == list(range(1, 80))
+    text = (page.DOCS / "faults.md").read_text("utf-8")
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 80))
+
+
+@pytest.mark.parametrize("row", sorted(ROWS))
+def test_a_row_is_held_by_a_test_or_said_to_be_not_built(row: int) -> None:
+    held, missing = page.tests_of_rows().get(row, []), ROWS[row].get("not_built")
+    assert bool(held) != bool(missing), f"row {row}: tests {held}, not built: {missing}"
+
+
+def test_tests_hold_rows_that_exist() -> None:
+    assert set(page.tests_of_rows()) - set(ROWS) == set()
+
+
+def test_names_and_marks_are_both_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text(
+        "import pytest\n\n\n@pytest.mark.fault(3, 5)\ndef test_x():\n    pass\n\n\ndef test_row_07_y():\n    pass\n\n\n"
+        "def test_z():\n    pass\n"
+    )
+    monkeypatch.setattr(page, "TESTS", tmp_path / "tests")
+    assert page.tests_of_rows() == {
+        3: ["tests/test_a.py::test_x"], 5: ["tests/test_a.py::test_x"], 7: ["tests/test_a.py::test_row_07_y"],
+    }  # fmt: skip
+
+
+def test_the_soak_reached_what_is_asked_for() -> None:
+    found = json.loads((page.DOCS / "faults.json").read_text("utf-8"))
+    assert found["kills"] >= 500
+    assert found["pairs"] >= 100
+    assert found["rows_differ"] == len(found["problems"]) == 0
+    assert page.in_words(found) in (page.DOCS / "faults.md").read_text("utf-8")
