@@ -129,7 +129,7 @@ def why_stale(study: Study, ids: Iterable[str]) -> dict[str, list[str]]:
 
 
 def behind(study: Study, published: Mapping[str, str]) -> set[str]:
-    """Whose published rows, given by mart_hash, are not those that lake, roster, settings and definitions would give."""
+    """Whose published rows, given by mart_hash, are not those that lake, roster and settings would give."""
     inputs = _Inputs(study)
     wanted = {*inputs.entries, NOBODY}
     return {pid for pid, mart_hash in published.items()
