@@ -12,7 +12,7 @@ help:
 	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
 	@echo "make airflow a whole Airflow with pages on http://127.0.0.1:8080 on the demo study, until Ctrl-C"
 	@echo "make test    all tests; what CI runs"
-	@echo "make soak    properties on other and more examples; takes long"
+	@echo "make soak    properties on more examples, a thousand kills and runs at once (docs/faults.md); takes long"
 	@echo "make check   lint, types and tests"
 	@echo "make services install PostgreSQL for the tests, where it is missing (Debian, as root)"
 	@echo "make setup   build .venv from requirements.lock"
@@ -56,6 +56,7 @@ types: setup
 
 soak: setup services
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist loadfile -k "not airflow"
+	$(BIN)/python tests/faults/soak.py
 
 check: lint types test
 

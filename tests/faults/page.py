@@ -21,7 +21,7 @@ _NAMED = re.compile(r"test_row_(\d+)_")
 
 
 def rows() -> dict[int, dict[str, Any]]:
-    """The faults by number: `group`, `fault`, `promise`, and `not_built` where the promise is not kept yet."""
+    """The faults by number: `group`, `fault`, `promise`, and `not_built`: what is missing where no test holds it."""
     return {each["row"]: each for each in tomllib.loads((TESTS / "faults" / "rows.toml").read_text("utf-8"))["fault"]}
 
 
@@ -70,7 +70,7 @@ def render(found: dict[str, Any] | None) -> str:
             group = each["group"]
             parts.append(f"\n## {group}\n\n| row | fault | promise | result | tests |\n|---|---|---|---|---|\n")
         named = held.get(number, [])
-        result = f"not built: {each['not_built']}" if "not_built" in each else "held"
+        result = "held" if named else f"not built: {each['not_built']}"
         shown = "<br>".join(f"`{name.removeprefix('tests/')}`" for name in named)
         parts.append(f"| {number} | {each['fault']} | {each['promise']} | {result} | {shown} |\n")
     return "".join(parts)

@@ -46,6 +46,7 @@ def naming(root: Path, words: set[str]) -> list[str]:
                    })  # fmt: skip
 
 
+@pytest.mark.fault(65)
 def test_no_byte_of_theirs_stays(demo_copy: Path) -> None:
     k01 = pid(demo_copy, "K01")
     ids = "select {} from {} where participant_id = '{}'"

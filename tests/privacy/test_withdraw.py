@@ -26,6 +26,7 @@ def days(root: Path, participant_id: str) -> dict[str, tuple[date | None, date |
     return {table: rows(root, sql.format(day=day, table=table, pid=participant_id))[0] for table, day in DATED.items()}
 
 
+@pytest.mark.fault(64)
 def test_what_is_from_that_day_on_goes_and_stays_away(demo_copy: Path) -> None:
     k01, before = pid(demo_copy, "K01"), files(demo_copy / "landing")
     had = days(demo_copy, k01)

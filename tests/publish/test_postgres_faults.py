@@ -223,6 +223,7 @@ def small_disk():
         server.close()
 
 
+@pytest.mark.fault(27)
 def test_a_disk_that_fills_while_loading(bare, small_disk):
     server, disk, resize = small_disk
     study = on(bare, server.url(server.database()) + "&options=-cdefault_tablespace%3Dsmall")
