@@ -46,6 +46,7 @@ def nights(root: Path, ref: str) -> list[date]:
         return [day for (day,) in reader.rows(sql)]
 
 
+@pytest.mark.fault(63)
 def test_a_withdrawal_between_stage_and_commit(study: Path) -> None:
     before = nights(study, "K01")
     for number, ref in enumerate(("K01", "K02"), start=1):
@@ -81,6 +82,7 @@ def test_marts_of_before_a_withdrawal_wait(tmp_path: Path) -> None:
     assert max(nights(root, "K01")) < ON
 
 
+@pytest.mark.fault(63)
 def test_whoever_withdraws_waits_for_a_commit_under_way(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the last look at the roster and the commit nobody else can write it."""
     land(study, "K01/new/sleep-2026-03-11.json", as_json(fitbit_nights(NEXT, 2, 1500)))

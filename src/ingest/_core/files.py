@@ -108,7 +108,7 @@ def building(folder: Path) -> Iterator[Path]:
         tmp.mkdir(mode=0o700, parents=True)
         yield tmp
     except OSError as error:
-        raise _storage_error(error) from error
+        raise storage_error(error) from error
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 

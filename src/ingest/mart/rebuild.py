@@ -128,7 +128,7 @@ def why_stale(study: Study, ids: Iterable[str]) -> dict[str, list[str]]:
             for pid in ids if pid in inputs.entries}  # fmt: skip
 
 
-def behind(study: Study, published: Mapping[str, str]) -> set[str]:
+def published_before(study: Study, published: Mapping[str, str]) -> set[str]:
     """Whose published rows, given by mart_hash, are not those that lake, roster and settings would give."""
     inputs = _Inputs(study)
     wanted = {*inputs.entries, NOBODY}

@@ -14,7 +14,7 @@ from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import Unit, units
 from ingest.lake.cohort_store import COHORT_ID
 from ingest.lake.store import Manifest, manifests, parquet_path, participants, retire
-from ingest.mart.rebuild import behind, mart_states
+from ingest.mart.rebuild import mart_states, published_before
 from ingest.publish.reading import Reader, exists, opened
 from ingest.report._consent import Broken, erased_traces, outside_consent
 
@@ -47,7 +47,7 @@ def waiting(study: Study) -> list[str]:
 
 
 def _former(study: Study, reader: Reader) -> set[str]:
-    return behind(study, dict(reader.rows("select participant_id, mart_hash from publication")))
+    return published_before(study, dict(reader.rows("select participant_id, mart_hash from publication")))
 
 
 def drop_damaged(study: Study) -> int:
