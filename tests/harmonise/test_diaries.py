@@ -73,7 +73,7 @@ def test_nights_lie_between_2000_and_the_arrival(day: str, reason: str | None) -
     facts = replace(FACTS, arrived_at=datetime(2026, 5, 1, 10, tzinfo=UTC))
     decoded = read(line(day))
     assert len(harmonised(decoded, facts=facts)) == (reason is None)
-    assert refused(decoded) == ([("row 1", reason)] if reason else [])
+    assert refused(decoded) == ([("row 1, day", reason)] if reason else [])
 
 
 @pytest.mark.parametrize(

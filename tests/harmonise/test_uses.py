@@ -139,7 +139,7 @@ def at(moment: datetime) -> str:
 def test_times_that_cannot_be_are_refused(taken: str, reason: str | None) -> None:
     decoded = decode(LONG + f"kratom,{taken},3,g\n")
     assert len(harmonise(decoded)) == (reason is None)
-    assert lines_of(decoded, "substance_use") == ([] if reason is None else [["row 1", reason]])
+    assert lines_of(decoded, "substance_use") == ([] if reason is None else [["row 1, taken_at", reason]])
 
 
 def test_an_extreme_amount_is_kept_and_flagged() -> None:
@@ -160,10 +160,10 @@ def test_a_record_is_lost_once_and_only_if_all_its_uses_are() -> None:
     decoded = decode(text, settings_with(WIDE))
     uses = harmonise(decoded).to_pylist()
     assert [(use["source_row"], use["amount"]) for use in uses] == [(1, None), (1, 3.0), (3, None)]
-    assert lines_of(decoded, "substance_use") == [["row 2", "in_the_future"]]
+    assert lines_of(decoded, "substance_use") == [["row 2, day", "in_the_future"]]
     assert lines_of(decoded, "value") == [
         ["row 1, use 2", "unknown_unit"],
-        ["row 3, use 1", "in_the_future"],
+        ["row 3, use 1, day", "in_the_future"],
         ["row 3, use 2", "unknown_unit"],
     ]
     assert (decoded.tally.read, decoded.tally.kept, decoded.tally.quarantined) == (3, 2, 1)

@@ -194,6 +194,15 @@ FORM: dict[str, Any] = {
     "items": [{"substance": "alcohol", "amount": "drinks", "unit": "std_drink_us", "at": "clock"}],
 }  # fmt: skip
 LONG = "substance,taken_at,amount,unit,note\n"
+DAYS, CALENDAR = "day,drinks,clock\n", "What,2026-03-01,2036-03-02\n"
+NIGHTS, SCORES = "Morning of,Lights out,Up\n", "filled in,PSQI\n"
+OTHERS: list[dict[str, Any]] = [
+    {"name": "calendar", "layout": "calendar", "date_means": "use_day", "substance": "What", "unit_is": "g"},
+    {"name": "nights", "layout": "diary", "date": {"column": "Morning of"}, "date_means": "wake_day",
+     "diary": {"try_to_sleep": "Lights out", "final_wake": "Up"}},
+    {"name": "scores", "layout": "scale", "date": {"column": "filled in"}, "date_means": "use_day",
+     "scale": {"instrument": "PSQI", "total": "PSQI"}},
+]  # fmt: skip
 LINES = {  # What stands in row 2 of a log of three: the column that is told, and the rule.
     "decimal comma": (LONG, 'kratom,2026-03-02T21:00,"2,5",g,', "amount", "not_a_number"),
     "full-width digits": (LONG, "kratom,2026-03-02T21:00,\uff12,g,", "amount", "not_a_number"),
@@ -202,20 +211,29 @@ LINES = {  # What stands in row 2 of a log of three: the column that is told, an
     "free text for a number": (LONG, "kratom,2026-03-02T21:00,two or three Zebrowskis,g,", "amount", "not_a_number"),
     "hour 25": (LONG, "kratom,2026-03-02T25:00,2,g,", "taken_at", "impossible_date"),
     "full-width date": (LONG, "kratom,\uff12026-03-02T21:00,2,g,", "taken_at", "not_a_date"),
-    "future": (LONG, "kratom,2036-03-02T21:00,2,g,", None, "in_the_future"),
+    "future": (LONG, "kratom,2036-03-02T21:00,2,g,", "taken_at", "in_the_future"),
     "foreign bytes": (LONG, "kratom,2026-03-02T21:00,2,g,Zebrowski \udce9", "column 5", "encoding"),
-    "clock of 25:00": ("day,drinks,clock\n", "2026-03-02,2,25:00", "item 1", "impossible_clock"),
+    "before 2000": (LONG, "kratom,1926-03-02T21:00,2,g,", "taken_at", "before_2000"),
+    "clock of 25:00": (DAYS, "2026-03-02,2,25:00", "clock", "impossible_clock"),
+    "amount of a form in words": (DAYS, "2026-03-02,Zebrowskis,21:00", "drinks", "not_a_number"),
+    "future day": (DAYS, "2036-03-02,2,", "day", "in_the_future"),
+    "future day of a calendar": (CALENDAR, "alcohol,,3", "column 3", "in_the_future"),
+    "old night": (NIGHTS, "1926-03-02,23:00,07:00", "Morning of", "before_2000"),
+    "future answers": (SCORES, "2036-03-02,7", "filled in", "in_the_future"),
 }
 _GOOD_ROWS = {
     LONG: ("kratom,2026-03-01T21:00,2,g,=1+1 Zebrowski", "kratom,2026-03-03T21:00,3,g,"),
-    "day,drinks,clock\n": ("2026-03-01,1,21:00", "2026-03-03,0,"),
+    DAYS: ("2026-03-01,1,21:00", "2026-03-03,0,"),
+    CALENDAR: ("kratom,2,", "caffeine,1,"),
+    NIGHTS: ("2026-03-01,23:00,07:00", "2026-03-03,22:00,07:00"),
+    SCORES: ("2026-03-01,8", "2026-03-03,9"),
 }
 
 
 @pytest.mark.fault(54)
 def test_each_bad_value_is_one_line_with_file_row_and_column(tmp_path: Path) -> None:
     """The other rows of each file are loaded, a formula in a note is a note, and no cell is told."""
-    study = make_study(tmp_path / "study", logs=[FORM], refs=(REF,))
+    study = make_study(tmp_path / "study", logs=[FORM, *OTHERS], refs=(REF,))
     for place, (header, bad, _, _) in enumerate(LINES.values()):
         rows_ = [_GOOD_ROWS[header][0], bad, _GOOD_ROWS[header][1]]
         # Other clocks in each file, so that none repeats what another says.
@@ -242,7 +260,7 @@ def test_mixed_date_orders_are_told_with_both_readings_until_a_format_says_which
     run(study)
     lines = {line.locator: line for line in quarantine(study)}
     assert {where: line.reason for where, line in lines.items()} == {
-        "column 1": "mixed_date_orders", "row 2, date": "not_a_date", "row 3, date": "not_a_date",
+        "column 1": "mixed_date_orders", "row 2, day": "not_a_date", "row 3, day": "not_a_date",
     }  # fmt: skip
     assert "as %d/%m/%Y, the first is row 2" in lines["column 1"].detail
     assert "as %m/%d/%Y, the first is row 3" in lines["column 1"].detail
@@ -251,6 +269,6 @@ def test_mixed_date_orders_are_told_with_both_readings_until_a_format_says_which
     change_settings(study, logs=[{**form, "date": {"column": "day", "format": "%d/%m/%Y"}}])
     run(study)
     assert {(line.locator, line.reason) for line in quarantine(study)} == {
-        ("row 1, date", "not_a_date"), ("row 3, date", "impossible_date"),
+        ("row 1, day", "not_a_date"), ("row 3, day", "impossible_date"),
     }  # fmt: skip
     check_counts(study)

@@ -89,3 +89,48 @@ def test_an_entry_made_days_later_counts_on_its_own_day_and_keeps_the_delay(stud
                 "where substance = 'kratom' and anchor = 'onset' and night_date = '2026-03-01'") == [
         (3.0, 3.0, pytest.approx(154 / 60)),
     ]  # fmt: skip
+
+
+PARTS: dict[str, Any] = {
+    "name": "two_parts",
+    "layout": "wide",
+    "date": {"column": "date"},
+    "date_means": "use_day",
+    "items": [
+        {"substance": "kratom", "answer": "morning?", "part_of_day": "morning"},
+        {"substance": "kratom", "answer": "evening?", "part_of_day": "evening"},
+        {"substance": "caffeine", "answer": "afternoon?", "part_of_day": "afternoon"},
+        {"substance": "alcohol", "amount": "beer (g)", "unit": "g"},
+        {"substance": "alcohol", "amount": "wine (g)", "unit": "g"},
+    ],
+}
+# One row a day, from 1 March: the two parts, the one part that is asked of caffeine, two products of alcohol.
+PART_DAYS = {
+    "no,no,no,0,0": ("none_reported", "not_logged", "none_reported"),
+    "no,,yes,0,14": ("not_logged", "logged", "logged"),
+    "no,yes,,14,": ("logged", "not_logged", "logged"),
+    "yes,yes,no,,0": ("logged", "not_logged", "none_reported"),
+    ",yes,,,": ("logged", "not_logged", "not_logged"),
+    ",no,no,,": ("not_logged", "not_logged", "not_logged"),
+}
+
+
+def test_a_no_about_a_part_of_the_day_is_the_days_where_every_asked_part_says_no(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "study", logs=[PARTS])
+    land(root, "K01/sleep-2026-03-01.json", as_json(fitbit_nights(datetime(2026, 3, 1, 23, 40), 6)))
+    lines = [f"2026-03-0{day},{cells}" for day, cells in enumerate(PART_DAYS, start=1)]
+    land(root, "K01/parts.csv", "date,morning?,evening?,afternoon?,beer (g),wine (g)\n" + "\n".join(lines) + "\n")
+    run(root)
+    check_counts(root)
+    found = zip(*(statuses(root, substance) for substance in ("kratom", "caffeine", "alcohol")), strict=True)
+    assert list(found) == list(PART_DAYS.values())
+    assert rows(root, "select records_read, kept from source_file where source = 'csv_log'") == [(6, 6)]
+    # What is said of a part stays in the table: the day of `no, blank` holds a no about its morning.
+    assert rows(root, "select time_precision, flags like '%part:morning%', flags like '%partial_no%' "
+                "from substance_use where substance = 'kratom' and local_date = '2026-03-02'") == [
+        ("part_of_day", True, True),
+    ]  # fmt: skip
+    assert rows(root, "select count(*) from night_exposure where log_status = 'not_logged' "
+                "and (amount_day is not null or amount_24h is not null or dose_band = 'none')") == [(0,)]  # fmt: skip
+    assert rows(root, "select distinct amount_day from night_exposure where substance = 'alcohol' "
+                "and night_date in ('2026-03-02', '2026-03-03')") == [(14.0,)]  # fmt: skip

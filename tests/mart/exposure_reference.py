@@ -73,7 +73,8 @@ class Reference:
         return self.status(substance, day) in ("logged", "none_reported")
 
     def status(self, substance: str, day: date) -> str:
-        there = [use for use in self.uses if self.use_day(use) == day]
+        partial = [use for use in self.uses if use["no_use"] and "partial_no" in (use["flags"] or "")]
+        there = [use for use in self.uses if self.use_day(use) == day and use not in partial]
         answers = {use["no_use"] for use in there if use["substance"] == substance}
         if len(answers) == 2:
             return "conflict"

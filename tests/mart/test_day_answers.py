@@ -166,10 +166,23 @@ def test_other_days_substances_and_people_are_left_alone() -> None:
     assert set(words(reports)) == {"counted"}
 
 
+@pytest.mark.parametrize("other", [{"time_precision": "part_of_day"}, {}])
+def test_a_no_about_a_part_says_nothing_of_the_day(other: Row) -> None:
+    part = said(no_use(DAY, flags="part:morning,partial_no", **other), "form")
+    assert words([part]) == [None]
+    assert (exposure([part])["log_status"], exposure([part])["amount_day"]) == ("not_logged", None)
+    used = said(day_use(DAY, 3.0), "form")
+    assert (exposure([part, used])["log_status"], exposure([part, used])["amount_day"]) == ("logged", 3.0)
+    other_instrument = said(day_use(DAY, 3.0), "tlfb", "b")
+    assert exposure([part, used, other_instrument])["amount_day"] == 3.0
+    assert exposure([part, said(no_use(DAY), "tlfb", "b")])["log_status"] == "none_reported"
+
+
 _AMOUNTS = st.sampled_from([1.0, 2.0, 3.0])
 _REPORTS = st.lists(
     st.builds(
         lambda form, export, amount, hour: said(
+            no_use(DAY, flags="partial_no") if amount == 0 and hour else
             no_use(DAY) if amount == 0 else dose(f"{DAY}T{hour:02d}:00:00Z", amount) if hour else day_use(DAY, amount),
             form, export,
         ),
@@ -199,7 +212,9 @@ def _told(rows: Sequence[Row]) -> list[list[Row]]:
 
 def reference(reports: Sequence[Row]) -> tuple[str, float | None]:
     """log_status and amount of the day in g, told from the rule alone."""
-    told = _told(whole(reports))
+    told = _told([row for row in whole(reports) if row.get("flags") != "partial_no"])
+    if not told:
+        return "not_logged", None
     denials = {row["no_use"] for statement in told for row in statement}
     if len(denials) > 1:
         return "conflict", None

@@ -65,7 +65,10 @@ def studies(draw: st.DrawFn) -> tuple[list[Row], list[Row], PersonSettings, Expo
     onsets = [row["onset_utc"] for row in nights.values() if row["onset_utc"]]
     uses = [draw(use_rows(first, zone, onsets)) for _ in range(draw(st.integers(0, 14)))]
     for number in draw(st.sets(st.integers(-2, 11))):
-        uses.append(stated_none(draw(st.sampled_from(["kratom", "alcohol"])), first + timedelta(days=number)))
+        no = stated_none(draw(st.sampled_from(["kratom", "alcohol"])), first + timedelta(days=number))
+        of_a_part = {"time_precision": "part_of_day", "flags": "part:evening,partial_no"}
+        of_a_product = {"flags": "partial_no"}
+        uses.append(no | draw(st.sampled_from([{}, {}, of_a_part, of_a_product])))
     person = PersonSettings(WHO, zone_name, day_anchor_hour=anchor_hour)
     return list(nights.values()), uses, person, rules
 

@@ -11,8 +11,8 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -205,7 +205,7 @@ class Refusal:
     """One line for the quarantine: where, by which rule, expected against got and what to do.
 
     `records` is how many of the source's records it stands for: more than one where a session was built of
-    samples.
+    samples. `row` is the row of a log that it is about.
     """
 
     kind: RecordKind
@@ -213,6 +213,7 @@ class Refusal:
     reason: str
     detail: str
     records: int = 1
+    row: int | None = None
 
 
 @dataclass
@@ -220,7 +221,8 @@ class Tally:
     """Counts of one export. records_read = kept + duplicate + ignored + quarantined, always.
 
     `classes` counts what else the export holds by member or class; `refusals` holds a row for each
-    quarantined record, and further rows for members and single values.
+    quarantined record, and further rows for members and single values. `shared` are the rows of a log from which
+    several mappings took something.
     """
 
     read: int = 0
@@ -228,6 +230,8 @@ class Tally:
     ignored: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
     refusals: list[Refusal] = field(default_factory=list)
+    shared: set[int] = field(default_factory=set)
+    shared_repeats: set[int] = field(default_factory=set)
 
     @property
     def quarantined(self) -> int:
@@ -239,9 +243,32 @@ class Tally:
         """Records that became rows."""
         return self.read - self.duplicate - self.ignored.total() - self.quarantined
 
-    def refuse(self, kind: RecordKind, locator: str, reason: str, detail: str, records: int = 1) -> None:
+    def refuse(
+        self, kind: RecordKind, locator: str, reason: str, detail: str, records: int = 1, row: int | None = None
+    ) -> None:
         """Add a line; the records themselves are counted in `read` by whoever read them."""
-        self.refusals.append(Refusal(kind, locator, reason, detail, records))
+        self.refusals.append(Refusal(kind, locator, reason, detail, records, row))
+
+    def repeat(self, row: int) -> None:
+        """Count a row of a log as a duplicate; of a shared one that is known when `settle` is told what is left."""
+        if row in self.shared:
+            self.shared_repeats.add(row)
+        else:
+            self.duplicate += 1
+
+    def settle(self, left: Collection[int]) -> None:
+        """Count each shared row once: where it is among those that are `left` in any table, what was refused in it
+        since cost a value; else its first refusal quarantines it, and one that was only repeated is a duplicate.
+        """
+        told: set[int] = set()
+        for place, refusal in enumerate(self.refusals):
+            if refusal.row not in self.shared or refusal.kind not in RECORD_KINDS:
+                continue
+            if refusal.row in left or refusal.row in told:
+                self.refusals[place] = replace(refusal, kind="value")
+            told.add(refusal.row)
+        self.duplicate += len(self.shared_repeats - told - set(left))
+        self.shared_repeats.clear()
 
 
 @dataclass
@@ -353,7 +380,8 @@ def decoded_use_schema() -> pa.Schema:
     A timed use has `taken_clock` (wall clock without zone) or `taken_utc` (the file states an offset, then
     also `utc_offset_min`, NULL for `Z` and a zero offset, which state an instant only); a day-level one has
     `use_day`, already moved to the day of use by `date_means`. `part_of_day` goes with `use_day`.
-    `reported_clock` is when the answer was given. Words are dictionaries.
+    `reported_clock` is when the answer was given. `date_column` and `unit_column` say where date and unit stand, as
+    the mapping calls the columns (`column 3`, where it calls them nothing). Words are dictionaries.
     """
     import pyarrow as pa
 
@@ -382,6 +410,8 @@ def decoded_use_schema() -> pa.Schema:
             ("recall_lag_days", number),
             ("reported_clock", pa.timestamp("us")),
             ("instrument", word),
+            ("date_column", word),
+            ("unit_column", word),
             ("flags", word),
         ]
     )
@@ -412,6 +442,7 @@ def decoded_diary_schema() -> pa.Schema:
             ("intended_wake_clock", clock),
             ("quality", number),
             ("instrument", text),
+            ("date_column", text),
             ("flags", text),
         ]
     )
@@ -441,6 +472,7 @@ def decoded_response_schema() -> pa.Schema:
             ("instrument", text),
             ("items", text),
             ("total_reported", pa.float64()),
+            ("date_column", text),
             ("flags", text),
         ]
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode.model import Tally
+from ingest.decode.model import RecordKind, Tally
 
 Codes = NDArray[np.int64]
 
@@ -20,8 +20,8 @@ class Losses:
 
     def __init__(self, source_row: Codes, tally: Tally) -> None:
         self._row, self._tally = source_row, tally
-        self._lost: dict[int, tuple[str, str]] = {}
-        self._values: dict[int, tuple[str, str]] = {}
+        self._lost: dict[int, tuple[str, str, str | None]] = {}
+        self._values: dict[int, tuple[str, str, str | None]] = {}
 
     @property
     def left(self) -> NDArray[np.bool_]:
@@ -30,15 +30,17 @@ class Losses:
         mask[list(self._lost)] = False
         return mask
 
-    def lose(self, uses: Codes, reason: str, detail: str) -> None:
-        """Refuse the uses at these places; the first reason is the one that is told."""
-        for at in uses.tolist():
-            self._lost.setdefault(at, (reason, detail))
+    def lose(self, uses: Codes, reason: str, detail: str, columns: Sequence[str | None] | None = None) -> None:
+        """Refuse the uses at these places, for what stands in their `columns`; the first reason is the one told."""
+        for i, at in enumerate(uses.tolist()):
+            self._lost.setdefault(at, (reason, detail, columns[i] if columns else None))
 
-    def lose_values(self, uses: Codes, reason: str, detail: Callable[[int], str]) -> None:
+    def lose_values(
+        self, uses: Codes, reason: str, detail: Callable[[int], str], columns: Sequence[str | None]
+    ) -> None:
         """Set a value of each of these uses aside; `detail` is asked for the how-manieth of them."""
         for i, at in enumerate(uses.tolist()):
-            self._values[at] = (reason, detail(i))
+            self._values[at] = (reason, detail(i), columns[i])
 
     def enter(self) -> None:
         """Write everything to the tally, ordered by record."""
@@ -48,11 +50,18 @@ class Losses:
         count = np.searchsorted(self._row, self._row, side="right") - first
         lost_of = np.bincount(first[list(self._lost)], minlength=len(self._row)) if self._lost else count * 0
         told: set[int] = set()
-        for at, (reason, detail) in sorted({**self._values, **self._lost}.items()):
+        for at, (reason, detail, column) in sorted({**self._values, **self._lost}.items()):
             record = int(first[at])
             whole = bool(lost_of[record] == count[record])
             if whole and record in told:
                 continue
             told.add(record)
-            where = f"row {self._row[at]}" + ("" if whole or count[at] == 1 else f", use {at - record + 1}")
-            self._tally.refuse("substance_use" if whole else "value", where, reason, detail)
+            where = row_locator(int(self._row[at]), column, None if whole or count[at] == 1 else at - record + 1)
+            kind: RecordKind = "substance_use" if whole else "value"
+            self._tally.refuse(kind, where, reason, detail, row=int(self._row[at]))
+
+
+def row_locator(row: int, column: str | None, use: int | None = None) -> str:
+    """Where a fault is: the row, the how-manieth use of it, the column as the mapping calls it."""
+    words = f"row {row}" + ("" if use is None else f", use {use}")
+    return words if column is None else f"{words}, {' '.join(column.split())}"

@@ -19,6 +19,7 @@ from ingest._core.clock import DAY, HOUR, MINUTE, Micros, to_micros
 from ingest.decode.model import ExportFacts, Tally
 from ingest.harmonise._codes import Codes
 from ingest.harmonise._owners import owners, shares, strangers
+from ingest.harmonise._use_losses import row_locator
 from ingest.harmonise.person import Person
 
 Bools = NDArray[np.bool_]
@@ -106,9 +107,11 @@ def harmonise_diaries(
     for rows, reason, detail in strangers(diaries["participant_ref"], who, only):
         lost.update(dict.fromkeys(rows.tolist(), (reason, detail)))
     flags = _check(diaries, people, who, facts, lost)
-    source_row = diaries["source_row"].to_pylist()
+    source_row, dated = diaries["source_row"].to_pylist(), diaries["date_column"].to_pylist()
+    of_dates = {check.name for check in DIARY_CHECKS}
     for at, (reason, detail) in sorted(lost.items()):
-        tally.refuse("diary", f"row {source_row[at]}", reason, detail)
+        where = row_locator(source_row[at], dated[at] if reason in of_dates else None)
+        tally.refuse("diary", where, reason, detail, row=source_row[at])
     kept = np.array([at for at in range(len(who)) if at not in lost], dtype=np.int64)
     if not len(kept):
         return {}

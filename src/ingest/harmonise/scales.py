@@ -22,6 +22,7 @@ from ingest.harmonise._codes import Codes
 from ingest.harmonise._instruments import DAILY
 from ingest.harmonise._owners import owners, shares, strangers
 from ingest.harmonise._scoring import Fault, Score, score
+from ingest.harmonise._use_losses import row_locator
 from ingest.harmonise.checks import EARLIEST_US
 from ingest.harmonise.person import Person
 
@@ -45,10 +46,10 @@ class _Losses:
         self._lost: dict[int, Fault] = {}
         self._values: dict[int, Sequence[Fault]] = {}
 
-    def lose(self, where: Codes, reason: str, detail: str) -> None:
-        """Refuse the rows at these places; the first reason is the one that is told."""
-        for at in where.tolist():
-            self._lost.setdefault(at, ("", reason, detail))
+    def lose(self, where: Codes, reason: str, detail: str, columns: Sequence[str | None] | None = None) -> None:
+        """Refuse the rows at these places, for what stands in their columns; the first reason is the one told."""
+        for i, at in enumerate(where.tolist()):
+            self._lost.setdefault(at, ((columns[i] if columns else None) or "", reason, detail))
 
     def score(self, at: int, found: Score) -> None:
         """Set values of one row aside, or the row where nothing is left."""
@@ -67,8 +68,8 @@ class _Losses:
         for at in sorted({*self._lost, *self._values}):
             refused = at in self._lost
             for part, reason, detail in [self._lost[at]] if refused else self._values[at]:
-                where = f"row {self._rows[at]}" + (f", {part}" if part else "")
-                tally.refuse("scale" if refused else "value", where, reason, detail)
+                where = row_locator(int(self._rows[at]), part or None)
+                tally.refuse("scale" if refused else "value", where, reason, detail, row=int(self._rows[at]))
 
 
 def harmonise_responses(
@@ -92,8 +93,11 @@ def harmonise_responses(
     known = losses.left
     who, responses = who[known], responses.take(pa.array(known)).combine_chunks()
     day, begins, assumed = _days(responses, who, people)
-    losses.lose(known[begins > to_micros(facts.arrived_at) + DAY], "in_the_future", _FUTURE)
-    losses.lose(known[begins < EARLIEST_US], "before_2000", _TOO_OLD)
+    for wrong, reason, detail in (
+        (begins > to_micros(facts.arrived_at) + DAY, "in_the_future", _FUTURE),
+        (begins < EARLIEST_US, "before_2000", _TOO_OLD),
+    ):
+        losses.lose(known[wrong], reason, detail, responses["date_column"].filter(pa.array(wrong)).to_pylist())
     flags = {"assumed_zone": assumed}
     rows = _rows(responses, day, who, people, flags)
     scores = [_score(row) for row in rows]
@@ -170,7 +174,7 @@ def _told_apart(rows: list[Row], source: str, tally: Tally) -> list[Row]:
     for row in rows:
         same = of_response[_key(row, source)]
         if any(_said(row) == _said(other) for other in same):
-            tally.duplicate += 1
+            tally.repeat(row["source_row"])
         else:
             same.append(row)
     kept = []

@@ -106,9 +106,10 @@ def harmonise_uses(
     substances, which, known = _substances(uses, own)
     amounts = convert(_reports(uses, substances, which))
     flags = {**times.flags, **amounts.flags, UNKNOWN_FLAG: ~known}
-    kept = _check(losses, rows, _use_facts(times, amounts, substances, which, facts), flags)
+    kept = _check(losses, rows, uses, _use_facts(times, amounts, substances, which, facts), flags)
     unknown = amounts.unknown_unit & kept
-    losses.lose_values(rows[unknown], "unknown_unit", _unit_details(uses, unknown))
+    units = _columns_of(uses, "unit_column", unknown)
+    losses.lose_values(rows[unknown], "unknown_unit", _unit_details(uses, unknown), units)
     losses.enter()
     lag, early = recall_lag(uses, times)
     flags["reported_before_use"] = early
@@ -173,7 +174,7 @@ def _use_facts(
     return UseFacts(times.begins, to_micros(facts.arrived_at), amount, np.array(bounds)[which])
 
 
-def _check(losses: Losses, rows: Codes, facts: UseFacts, flags: dict[str, Bools]) -> Bools:
+def _check(losses: Losses, rows: Codes, uses: pa.Table, facts: UseFacts, flags: dict[str, Bools]) -> Bools:
     """Apply USE_CHECKS; which uses are kept."""
     kept = np.ones(len(rows), dtype=np.bool_)
     for check in USE_CHECKS:
@@ -181,9 +182,15 @@ def _check(losses: Losses, rows: Codes, facts: UseFacts, flags: dict[str, Bools]
         if check.action == "flag":
             flags[check.name] = wrong
         else:
-            losses.lose(rows[wrong], check.name, check.expected)
+            losses.lose(rows[wrong], check.name, check.expected, _columns_of(uses, "date_column", wrong))
             kept &= ~wrong
     return kept
+
+
+def _columns_of(uses: pa.Table, name: str, where: Bools) -> list[str | None]:
+    """The columns of the log in which the dates or units of these uses stand; None where that is not said."""
+    columns: list[str | None] = uses[name].filter(pa.array(where)).to_pylist()
+    return columns
 
 
 def _unit_details(uses: pa.Table, unknown: Bools) -> Callable[[int], str]:

@@ -225,6 +225,9 @@ def _harmonise(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[st
             if beside:
                 for each in tally.refusals:
                     decoded.tally.refuse("value", each.locator, each.reason, each.detail)
+    if decoded.tally.shared:
+        logs = [table for of_one in rows.values() for table in of_one.values() if "source_row" in table.column_names]
+        decoded.tally.settle({row for table in logs for row in table["source_row"].to_pylist()})
     return rows
 
 

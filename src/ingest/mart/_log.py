@@ -46,7 +46,7 @@ class Log:
     time is exact. `at` is the stated instant of a timed use. `day` is the exposure day in days since 1970,
     `precision` an index into PRECISIONS, `amount` micro-units, 0 where `known` is False. `contested` marks rows
     of a daily form that answers otherwise for the same day elsewhere, `restated` those that only say again what
-    another says.
+    another says, `partial` noes about a part of the day or one product, which say nothing of the day.
     """
 
     substance: Codes
@@ -62,6 +62,12 @@ class Log:
     known: Mask
     contested: Mask
     restated: Mask
+    partial: Mask
+
+    @property
+    def denies(self) -> Mask:
+        """Rows that state no use on their day."""
+        return self.no_use & ~self.partial
 
 
 class LogTable:
@@ -83,7 +89,10 @@ class LogTable:
         without_clock = uses["taken_utc"].is_null().to_numpy().astype(bool)
         self._precision = np.where(without_clock & (precision < UNTIMED), len(PRECISIONS) - 1, precision)
         self._from, self._to = _hours(uses["flags"], self._precision)
-        self._contested, self._restated = (_flagged(uses["flags"], word) for word in ("conflict", "restated"))
+        self._contested, self._restated, partial = (
+            _flagged(uses["flags"], word) for word in ("conflict", "restated", "partial_no")
+        )
+        self._partial = partial & self._no_use
         self._amount, self._known = _micro_units(uses, self._no_use)
 
     def participants(self) -> Iterator[str]:
@@ -118,6 +127,7 @@ class LogTable:
             known=self._known[rows],
             contested=self._contested[rows],
             restated=self._restated[rows],
+            partial=self._partial[rows],
         )
 
 

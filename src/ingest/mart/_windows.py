@@ -24,7 +24,7 @@ class Days:
     """What the log of one substance says of days; sorted days since 1970, each once.
 
     `conflicting` are those with both a use and a stated no, or with a contested answer; `good` are the days that are
-    logged and not in conflict.
+    logged and not in conflict. A no about a part of the day logs no day.
     """
 
     used: Codes
@@ -36,8 +36,8 @@ class Days:
     @classmethod
     def of(cls, log: Log, here: Mask, any_substance: bool) -> Days:
         """`here` marks the rows of the substance; with `any_substance` a row of any substance logs a day."""
-        used, denied = np.unique(log.day[here & ~log.no_use]), np.unique(log.day[here & log.no_use])
-        logged = np.unique(log.day) if any_substance else np.union1d(used, denied)
+        used, denied = np.unique(log.day[here & ~log.no_use]), np.unique(log.day[here & log.denies])
+        logged = np.unique(log.day[~log.partial]) if any_substance else np.union1d(used, denied)
         conflicting = np.union1d(np.intersect1d(used, denied), log.day[here & log.contested])
         good = np.setdiff1d(logged, conflicting, assume_unique=True)
         return cls(used, denied, conflicting, logged, good)

@@ -96,7 +96,7 @@ def with_day_answers(
     total equal to the sum of the doses that are reported with their times is not counted beside them. A statement
     without amount only says that something was taken; statements in different units add up. A statement that a later
     export of the same instrument holds whole is part of that one. Reports without an id of their own contradict an
-    earlier report of the same day instead of replacing it.
+    earlier report of the same day instead of replacing it. A no about a part of the day is no statement about the day.
     """
     word = np.full(len(uses), _NO_WORD, dtype=np.int64)
     for participant_id in sorted(people):
@@ -114,7 +114,7 @@ def _settle_one(word: Codes, uses: pa.Table, every: pa.Table, person: PersonSett
     home = zone(person.zone_name)
     current = uses.take(pa.array(mine))
     log = LogTable(current).of(person.participant_id, home, settings.day_start_hour)
-    day = np.flatnonzero(log.precision == _DAY)
+    day = np.flatnonzero((log.precision == _DAY) & ~log.partial)
     word[mine[day]] = np.where(log.restated[day], _REPEATS, _COUNTED)
     word[mine[day[_in_conflict(log)[day]]]] = _CONFLICT
     if not len(day) or not _several(own):
@@ -131,7 +131,7 @@ def _in_conflict(log: Log) -> Mask:
     _, key = np.unique(np.stack([log.substance, log.day]), axis=1, return_inverse=True)
     key = key.ravel()
     used, denied, contested = (
-        np.bincount(key, weights=mask, minlength=1) > 0 for mask in (~log.no_use, log.no_use, log.contested)
+        np.bincount(key, weights=mask, minlength=1) > 0 for mask in (~log.no_use, log.denies, log.contested)
     )
     found: Mask = ((used & denied) | contested)[key]
     return found
@@ -148,7 +148,7 @@ def _days(own: pa.Table, log: Log, current: pa.Table) -> Iterator[list[Statement
     """
     place = _place(own, current)
     answers = (log.precision == _DAY) & ~own["has_record_id"].to_numpy(zero_copy_only=False)
-    rows = np.flatnonzero(~log.restated & ((place >= 0) | answers))
+    rows = np.flatnonzero(~log.restated & ~log.partial & ((place >= 0) | answers))
     use, content, export = (_numbers(own[name]) for name in _SAYS)
     names = own["instrument"].to_pylist()
     key = np.stack([log.substance, log.day, _numbers(own["instrument"]), export])

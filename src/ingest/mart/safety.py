@@ -70,7 +70,7 @@ class Uses:
     def days(self, substance: int) -> dict[int, Day]:
         """Days with a report, in order. One with a use and a stated no counts as a day of use."""
         found: dict[int, Day] = {}
-        rows = np.flatnonzero((self.log.substance == substance) & ~self.log.restated)
+        rows = np.flatnonzero((self.log.substance == substance) & ~self.log.restated & ~self.log.partial)
         for row in rows[np.lexsort((self.seen[rows], self.at[rows], self.log.no_use[rows], self.log.day[rows]))]:
             day, used = int(self.log.day[row]), not self.log.no_use[row]
             new = Day(used, int(self.at[row]), int(self.seen[row]), self._amount(row))

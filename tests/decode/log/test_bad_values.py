@@ -81,7 +81,7 @@ def test_a_use_in_the_future_is_set_aside_by_the_day_of_arrival() -> None:
     late = datetime(2027, 1, 1, 12, tzinfo=UTC)
     decoded = decode(HEADER + f"kratom,{late:%Y-%m-%dT%H:%M},3,g,\n" + GOOD)
     assert len(harmonise(decoded)) == 2
-    assert lines_of(decoded, "substance_use") == [["row 1", "in_the_future"]]
+    assert lines_of(decoded, "substance_use") == [["row 1, taken_at", "in_the_future"]]
     assert (decoded.tally.kept, decoded.tally.quarantined) == (2, 1)
 
 
@@ -139,7 +139,7 @@ def test_two_orders_of_dates_in_one_column_are_told_with_both_readings() -> None
     assert (line.locator, line.reason) == ("column 2", "mixed_date_orders")
     assert "2 rows can only be day first, as %d/%m/%Y, the first is row 3;" in line.detail
     assert "1 only month first, as %m/%d/%Y, the first is row 4; 1 could be either" in line.detail
-    assert lines_of(decoded, "substance_use") == [[f"row {row}, date", "not_a_date"] for row in (2, 3, 4, 5)]
+    assert lines_of(decoded, "substance_use") == [[f"row {row}, day", "not_a_date"] for row in (2, 3, 4, 5)]
     assert (decoded.tally.kept, decoded.tally.quarantined) == (1, 4)
     assert reconciled(decoded)
 
@@ -153,7 +153,7 @@ def test_a_format_says_which_order_is_meant() -> None:
     decoded = _mixed(["03/04/2026", "13/02/2026", "02/13/2026"], format="%d/%m/%Y")
     assert decoded.uses is not None
     assert [day.isoformat() for day in decoded.uses["use_day"].to_pylist()] == ["2026-04-03", "2026-02-13"]
-    assert lines_of(decoded, "substance_use") == [["row 3, date", "impossible_date"]]
+    assert lines_of(decoded, "substance_use") == [["row 3, day", "impossible_date"]]
     assert lines_of(decoded, "member") == []
 
 
@@ -161,6 +161,6 @@ def test_a_clock_of_25_hours_beside_a_dose_sets_the_dose_aside() -> None:
     item = {"substance": "kratom", "amount": "g", "unit": "g", "at": "at"}
     decoded = decode("day,g,at\n2026-03-01,3,25:00\n2026-03-02,3,22:00\n", settings_with({**DATED, "items": [item]}))
     assert len(decoded.tally.refusals) == 1
-    assert decoded.tally.refusals[0].locator == "row 1, item 1"
+    assert decoded.tally.refusals[0].locator == "row 1, at"
     assert decoded.tally.kept == 1
     assert reconciled(decoded)

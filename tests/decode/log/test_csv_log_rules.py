@@ -66,7 +66,7 @@ def test_a_clock_in_the_morning_lies_on_the_day_itself() -> None:
 
 def test_a_long_mapping_does_not_guess_what_a_bare_date_means() -> None:
     read = decode("when,grams\n2026-03-05,3\n2026-03-05T20:00,3\n", settings_with(LONG))
-    assert lines_of(read, "substance_use") == [["row 1", "date_means_missing"]]
+    assert lines_of(read, "substance_use") == [["row 1, when", "date_means_missing"]]
     assert read.tally.kept == 1
 
 
@@ -155,13 +155,16 @@ def test_an_answer_and_an_amount_together(answer: str, amount: str, outcome: Any
     elif outcome == "no_answer":
         assert (found, dict(read.tally.ignored)) == ([], {"no_answer": 1})
     else:
-        assert (found, lines_of(read, "substance_use")) == ([], [["row 1, item 1", outcome]])
+        assert (found, lines_of(read, "substance_use")) == (
+            [],
+            [[f"row 1, {'drank' if outcome == 'unknown_answer' else 'drinks'}", outcome]],
+        )
 
 
 def test_rows_without_any_answer_are_ignored_even_without_a_date() -> None:
     read = decode("day,drank\n,\n2026-02-30,\n2026-02-30,yes\n", settings_with(DAILY))
     assert dict(read.tally.ignored) == {"no_answer": 2}
-    assert lines_of(read, "substance_use") == [["row 3, date", "impossible_date"]]
+    assert lines_of(read, "substance_use") == [["row 3, day", "impossible_date"]]
 
 
 def test_answers_of_one_day_that_differ_in_any_column_are_reports_of_their_own() -> None:

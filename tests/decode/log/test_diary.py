@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decode.log.diary_cases import ANSWERS, FIRST, HEADER, at, line, nights, only, read, refused
+from decode.log.diary_cases import COLUMNS, ANSWERS, FIRST, HEADER, at, line, nights, only, read, refused
 from ingest._core.clock import DAY, HOUR, MINUTE
 from ingest.decode.log._diary import CLOCKS, ORDER, Cells, place
 from ingest.decode.model import decoded_diary_schema
@@ -26,7 +26,8 @@ def test_an_ordinary_night() -> None:
             "source_row": 1, "participant_ref": None, "record_id": None, "night_day": FIRST,
             "into_bed_clock": at("1 23:00"), "try_to_sleep_clock": at("1 23:20"), "sol_min": 15.0, "awakenings": 2,
             "waso_min": 30.0, "final_wake_clock": at("2 06:50"), "out_of_bed_clock": at("2 07:10"),
-            "intended_wake_clock": at("2 07:00"), "quality": 4.0, "instrument": "diary", "flags": None,
+            "intended_wake_clock": at("2 07:00"), "quality": 4.0, "instrument": "diary", "date_column": "day",
+            "flags": None,
         }
     ]  # fmt: skip
     assert (decoded.tally.read, decoded.tally.kept) == (1, 1)
@@ -176,7 +177,7 @@ def test_a_row_that_answers_nothing_is_ignored() -> None:
 )
 def test_a_cell_that_cannot_be_sets_the_night_aside(name: str, cell: str, reason: str) -> None:
     decoded = read(line("2026-03-03"), line(**{name: cell}))
-    assert refused(decoded) == [(f"row 2, {name}", reason)]
+    assert refused(decoded) == [(f"row 2, {COLUMNS[name]}", reason)]
     assert (decoded.tally.read, decoded.tally.kept, decoded.tally.quarantined) == (2, 1, 1)
     detail = decoded.tally.refusals[0].detail
     assert cell not in detail
@@ -185,7 +186,7 @@ def test_a_cell_that_cannot_be_sets_the_night_aside(name: str, cell: str, reason
 
 def test_only_one_line_is_told_of_a_night() -> None:
     decoded = read(line("2026-13-02", into_bed="25:00", sol_min="-1"))
-    assert refused(decoded) == [("row 1, date", "impossible_date")]
+    assert refused(decoded) == [("row 1, day", "impossible_date")]
 
 
 def test_quality_in_words_and_in_numbers() -> None:

@@ -46,7 +46,7 @@ def test_the_use_stands_at_the_answer_and_the_prompt_gives_the_delay(tmp_path: P
         # The clock was set forward between the use and the prompt; the delay is that of the printed clocks.
         (datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 3, 29).date(), "exact", 6.5 / 24, "event", False),
     ]
-    assert [(line.locator, line.reason) for line in quarantine(root)] == [("row 5, taken_at", "no_date")]
+    assert [(line.locator, line.reason) for line in quarantine(root)] == [("row 5, When did you take it?", "no_date")]
 
 
 @given(st.datetimes(datetime(2015, 1, 1), datetime(2026, 4, 1)), st.integers(0, 30 * 24 * 60))

@@ -66,8 +66,8 @@ def test_each_mapping_reads_rows_of_its_own() -> None:
     assert sorted((use["source_row"], use["instrument"]) for use in uses) == [(1, "doses"), (2, "days"), (4, "days")]
     assert (read.tally.read, read.tally.kept, read.tally.ignored) == (8, 3, Counter(other_rows=2))
     assert sorted(lines_of(read, "substance_use")) == [
-        ["row 5, taken_at", "not_a_date"],
-        ["row 6, item 1", "unknown_answer"],
+        ["row 5, time", "not_a_date"],
+        ["row 6, drank", "unknown_answer"],
         ["row 7", "field_count"],
     ]
     assert read.format == "CSV log: days, daily; doses, long"
@@ -122,7 +122,7 @@ def test_yes_and_no_are_their_words_and_other_cells_stay() -> None:
     mapping = DAYS | {"codebook": True, "answers": {"yes": ["Yes"], "no": ["No"]}}
     read = decoded({"records.csv": text, "dictionary.csv": dictionary}, mapping)
     assert [use["no_use"] for use in harmonise(read).to_pylist()] == [False, True, False]
-    assert lines_of(read, "substance_use") == [["row 4, item 1", "unknown_answer"]]
+    assert lines_of(read, "substance_use") == [["row 4, drank", "unknown_answer"]]
 
 
 def test_a_choice_may_hold_commas_and_blanks() -> None:

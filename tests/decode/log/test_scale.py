@@ -65,7 +65,7 @@ def test_a_row_is_a_set_of_answers() -> None:
     assert first == {
         "source_row": 1, "participant_ref": None, "record_id": None, "answered_day": date(2026, 3, 5),
         "answered_clock": None, "answered_utc": None, "part_of_day": None, "instrument": "DAILY",
-        "items": '{"anxiety":3,"pain":0.5}', "total_reported": None, "flags": None,
+        "items": '{"anxiety":3,"pain":0.5}', "total_reported": None, "date_column": "day", "flags": None,
     }  # fmt: skip
     assert json.loads(second["items"]) == {"anxiety": None, "pain": 10}
     assert reconciled(decoded) == (2, 2, 0, 0, 0)
@@ -171,7 +171,7 @@ def test_a_row_with_nothing_but_faults_is_set_aside_once() -> None:
 )
 def test_a_day_that_cannot_be_sets_the_row_aside(day: str, reason: str) -> None:
     decoded = read(f"day,anx,Pain?\n{day},1,2\n2026-03-05,bad,2\n")
-    assert lines_of(decoded, "scale") == [["row 1, date", reason]]
+    assert lines_of(decoded, "scale") == [["row 1, day", reason]]
     assert lines_of(decoded, "value") == [["row 2, item anxiety", "not_a_number"]]
     assert reconciled(decoded) == (2, 1, 0, 0, 1)
 
@@ -214,7 +214,7 @@ def test_a_total_alone_is_kept_as_it_is() -> None:
     decoded = read("day,sum\n2026-03-05,7\n2026-03-06,99\n2026-03-07,\n2026-03-08,x\n", mapping)
     assert decoded.responses is not None
     assert [(row["items"], row["total_reported"]) for row in decoded.responses.to_pylist()] == [(None, 7), (None, 99)]
-    assert lines_of(decoded, "scale") == [["row 4, total", "not_a_number"]]
+    assert lines_of(decoded, "scale") == [["row 4, sum", "not_a_number"]]
     assert reconciled(decoded) == (4, 2, 0, 1, 1)
 
 

@@ -116,7 +116,7 @@ def test_rows_are_numbered_as_in_the_sheet_and_blank_ones_are_none() -> None:
     ]
     read = decode(workbook({"a": rows}), LONG)
     assert (read.tally.read, read.tally.kept) == (3, 2)
-    assert lines_of(read, "substance_use") == [["row 2 (line 7), amount", "not_a_number"]]
+    assert lines_of(read, "substance_use") == [["row 2 (line 7), g", "not_a_number"]]
     assert [use["source_row"] for use in harmonise(read).to_pylist()] == [1, 3]
     assert read.tally.classes["columns unmapped"] == 2
 
@@ -157,8 +157,8 @@ def test_what_only_looks_like_a_value_is_told_and_never_silent() -> None:
         [date(2026, 3, 5), "=B2", None],
     ]
     read = decode(workbook({"a": rows}, merge), DAILY)
-    assert lines_of(read, "value") == [[f"row {row}, item 1", "not_a_number"] for row in (1, 2, 4)]
-    assert lines_of(read, "substance_use") == [["row 5, item 1", "not_a_number"]]
+    assert lines_of(read, "value") == [[f"row {row}, kratom", "not_a_number"] for row in (1, 2, 4)]
+    assert lines_of(read, "substance_use") == [["row 5, kratom", "not_a_number"]]
     told = [each.detail for each in read.tally.refusals]
     for words, detail in zip(("an error", "a formula whose", "a part of merged", "a formula whose"), told, strict=True):
         assert f"got {words}" in detail
@@ -214,7 +214,7 @@ def test_each_sheet_may_have_a_mapping() -> None:
         (2, "alcohol"),
         (1, "kratom"),
     ]
-    assert lines_of(both, "substance_use") == [["row 3, item 2", "unknown_answer"]]
+    assert lines_of(both, "substance_use") == [["row 3, drank", "unknown_answer"]]
 
 
 def test_a_hidden_first_sheet_is_passed_over() -> None:

@@ -71,15 +71,14 @@ def read_calendar(reader: Reader) -> pa.Table:
     unanswered = silent & ~faulty
     for position in np.flatnonzero(unanswered).tolist():
         findings.records.pop(position, None)
-    if unanswered.any():
-        findings.ignored["no_answer"] = int(unanswered.sum())
+    findings.pass_over("no_answer", unanswered)
     gone = unanswered | findings.lost(reader.n)
     enter_faults(reader, readings, gone, silent)
     gone |= findings.lost(reader.n)
     repeated = repeats(reader, np.flatnonzero(~gone))
-    findings.duplicate = int(repeated.sum())
+    findings.repeated = repeated
     gone |= repeated
-    uses = _uses(reader, list(places.values()), readings, np.flatnonzero(~gone), shared)
+    uses = _uses(reader, places, readings, np.flatnonzero(~gone), shared)
     findings.values = [fault for fault in findings.values if not gone[fault.position]]
     return uses
 
@@ -114,7 +113,7 @@ def _read_day(reader: Reader, place: int) -> Reading:
 
 def _uses(
     reader: Reader,
-    on: list[int],
+    places: dict[int, int],
     readings: list[Reading],
     usable: NDArray[np.int64],
     shared: dict[str, pa.Array | None],
@@ -128,10 +127,11 @@ def _uses(
         "instrument": pa.repeat(mapping.name, reader.n),
         "recall_method": pa.repeat(mapping.recall_method or _RECALL, reader.n),
         "time_precision": pa.repeat("day", reader.n),
+        "unit_column": pa.repeat(pa.scalar(mapping.unit, pa.string()), reader.n),
     }
     ids = texts_or_none(reader, mapping.record_id)
     tables, order = [], []
-    for k, (reading, day) in enumerate(zip(readings, on, strict=True)):
+    for k, (reading, (place, day)) in enumerate(zip(readings, places.items(), strict=True)):
         where = usable[reading.answer[usable] != NO_ANSWER]
         rows, amount = pa.array(where), reading.amount[where]
         used = np.full(len(where), day - DAYS_BACK[mapping.date_means])
@@ -141,6 +141,7 @@ def _uses(
             "no_use": pa.array(reading.answer[where] == NO),
             "use_day": days(used, np.ones(len(where), dtype=np.bool_)),
             "amount_reported": pa.array(amount, mask=np.isnan(amount)),
+            "date_column": pa.repeat(f"column {place + 1}", len(where)),
         }
         tables.append(use_table(columns, len(where)))
         order.append(np.stack([where, np.full(len(where), k)]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ingest._core.clock import DAY, HOUR
 from ingest._core.log_mapping import Item
 from ingest.decode.log._clocks import CLOCK, IMPOSSIBLE, NO_TIME, Clocks, read_times_of_day, read_when
+from ingest.decode.log._parts import partial_noes
 from ingest.decode.log._reader import DAYS_BACK, Reader, days, reported_columns, stamps, use_table
 from ingest.decode.log._restated import restated
 from ingest.decode.log._rows import SEPARATOR, Fault, repeated_rows, superseded_rows, told
@@ -58,7 +59,7 @@ def read_daily(reader: Reader) -> pa.Table:
     assert mapping.date is not None
     column = reader.sheet.column(mapping.date.column)
     clocks = read_when(column, mapping.date)
-    readings = [_read_item(reader, item, k) for k, item in enumerate(mapping.items, start=1)]
+    readings = [_read_item(reader, item) for item in mapping.items]
     silent = np.all([reading.answer == NO_ANSWER for reading in readings], axis=0)
     faulty = np.zeros(reader.n, dtype=np.bool_)
     for reading in readings:
@@ -67,13 +68,12 @@ def read_daily(reader: Reader) -> pa.Table:
     reader.check_dates(column, clocks, mapping.date)
     for position in np.flatnonzero(unanswered).tolist():
         findings.records.pop(position, None)
-    if unanswered.any():
-        findings.ignored["no_answer"] = int(unanswered.sum())
+    findings.pass_over("no_answer", unanswered)
     gone = unanswered | findings.lost(reader.n)
     enter_faults(reader, readings, gone, silent)
     gone |= findings.lost(reader.n)
     repeated = repeats(reader, np.flatnonzero(~gone))
-    findings.duplicate = int(repeated.sum())
+    findings.repeated = repeated
     gone |= repeated
     reported = reader.reported()
     uses = _uses(reader, clocks, reported, readings, np.flatnonzero(~gone))
@@ -109,7 +109,7 @@ def repeats(reader: Reader, usable: NDArray[np.int64]) -> Bools:
     return mask
 
 
-def _read_item(reader: Reader, item: Item, k: int) -> Reading:
+def _read_item(reader: Reader, item: Item) -> Reading:
     n = reader.n
     faults: dict[int, Fault] = {}
     answer = np.full(n, NO_ANSWER, dtype=np.int8)
@@ -119,7 +119,7 @@ def _read_item(reader: Reader, item: Item, k: int) -> Reading:
     def fault(where: Bools, column: str, reason: str, expected: str) -> None:
         detail = told(reader.sheet.column(column), expected, "correct it, or list the word under `answers`")
         for position in np.flatnonzero(where).tolist():
-            faults.setdefault(position, Fault(position, f"item {k}", reason, detail(position)))
+            faults.setdefault(position, Fault(position, column, reason, detail(position)))
 
     if item.answer is not None:
         answer = read_answers(reader.sheet.column(item.answer), meanings).copy()
@@ -164,15 +164,19 @@ def _uses(
         "participant_ref": texts_or_none(reader, reader.mapping.participant),
         "flags": flag_column(reader.n, reader.flags),
         "source_row": pa.array(reader.sheet.rows),
+        "date_column": pa.repeat(
+            pa.scalar(reader.mapping.date.column if reader.mapping.date else None, pa.string()), reader.n
+        ),
     }
+    partial = partial_noes(reader.mapping.items, [reading.answer for reading in readings])
     again = restated(reader, clocks.day, reported, readings, usable)
     tables, order = [], []
     for k, reading in enumerate(readings):
         where = usable[reading.answer[usable] != NO_ANSWER]
         rows = pa.array(where)
         columns = {name: None if c is None else c.take(rows) for name, c in shared.items()}
-        columns |= _item_columns(reader, clocks, readings, k, where)
-        flags = {"restated": again[k].restated, "conflict": again[k].contested}
+        columns |= _item_columns(reader, clocks, readings, k, where, partial[k][where])
+        flags = {"restated": again[k].restated, "conflict": again[k].contested, "partial_no": partial[k]}
         if any(mask.any() for mask in flags.values()):
             columns["flags"] = flag_column(reader.n, reader.flags | flags).take(rows)
         tables.append(use_table(columns, len(where)))
@@ -182,9 +186,9 @@ def _uses(
 
 
 def _item_columns(
-    reader: Reader, clocks: Clocks, readings: list[Reading], k: int, where: NDArray[np.int64]
+    reader: Reader, clocks: Clocks, readings: list[Reading], k: int, where: NDArray[np.int64], partial: Bools
 ) -> dict[str, pa.Array | None]:
-    """What one item says of the rows `where`."""
+    """What one item says of the rows `where`; `partial` are those of them in which its no is not the day's."""
     mapping, item, n = reader.mapping, reader.mapping.items[k], len(where)
     assert mapping.date_means is not None
     reading = readings[k]
@@ -192,7 +196,7 @@ def _item_columns(
     day = clocks.day[where] - DAYS_BACK[mapping.date_means]
     timed, used = clock >= 0, answer == YES
     next_day = (clock < reader.day_start_hour * HOUR) & (mapping.date_means in _AFTER_MIDNIGHT)
-    part = used & (item.part_of_day is not None)
+    part = (used | partial) & (item.part_of_day is not None)
     precision = np.where(timed, "exact", np.where(part, "part_of_day", "day"))
     return {
         "record_id": _record_ids(reader, k, where),

@@ -98,12 +98,12 @@ def read_diary(reader: Reader) -> pa.Table:
     _refuse_impossible(reader, placed)
     for position in np.flatnonzero(silent).tolist():
         findings.records.pop(position, None)
-    if silent.any():
-        findings.ignored["no_answer"] = int(silent.sum())
+    findings.pass_over("no_answer", silent)
     usable = np.flatnonzero(~(silent | findings.lost(reader.n)))
     nights = _table(reader, night, {name: clocks[name].known for name in CLOCKS}, placed, numbers)
     repeated = _repeats(nights.take(pa.array(usable)))
-    findings.duplicate = int(repeated.sum())
+    findings.repeated = np.zeros(reader.n, dtype=np.bool_)
+    findings.repeated[usable[repeated]] = True
     return nights.take(pa.array(usable[~repeated])).combine_chunks()
 
 
@@ -184,7 +184,7 @@ def _column(reader: Reader, name: str) -> pa.Array | None:
 
 
 def _lose(reader: Reader, name: str, column: pa.Array, where: Bools, reason: str, expected: str) -> None:
-    reader.findings.lose(where, reason, told(column, expected, _ACTION), part=name)
+    reader.findings.lose(where, reason, told(column, expected, _ACTION), getattr(reader.mapping.diary, name))
 
 
 def _read_clocks(reader: Reader, name: str) -> Cells:
@@ -283,6 +283,7 @@ def _table(
         "night_day": days(night, np.ones(n, dtype=np.bool_)),
         "awakenings": pa.array(np.where(nothing, 0, numbers["awakenings"]).astype(np.int64), mask=nothing),
         "instrument": pa.repeat(mapping.name, n),
+        "date_column": pa.repeat(pa.scalar(mapping.date.column if mapping.date else None, pa.string()), n),
         "flags": pa.nulls(n, pa.string()),
     }
     columns |= {f"{name}_clock": stamps(placed.at[name], known[name]) for name in CLOCKS}

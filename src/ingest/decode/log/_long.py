@@ -50,12 +50,25 @@ def read_long(reader: Reader) -> pa.Table:
     refs, ids = reader.cells(mapping.participant), reader.cells(mapping.record_id)
     columns["participant_ref"] = None if refs is None else read_cells(refs, lambda cell: cell or None)[0]
     columns["record_id"] = None if ids is None else read_ids(ids)
+    columns["date_column"] = same_word(mapping.taken_at.column if mapping.taken_at else None, reader.n)
+    columns["unit_column"] = same_word(mapping.unit, reader.n)
+    reader.flags["partial_no"] = _of_a_part(columns)
     columns["flags"] = flag_column(reader.n, reader.flags)
     columns["instrument"] = same_word(mapping.name, reader.n)
     columns["source_row"] = pa.array(reader.sheet.rows)
     gone = _without(reader, columns, blank)
     table = use_table(columns, reader.n)
     return table.filter(pa.array(~gone)) if gone.any() else table
+
+
+def _of_a_part(columns: Columns) -> Bools:
+    """Rows that state no use for a part of the day, which say nothing of the whole day."""
+    stated, precision = columns["no_use"], columns["time_precision"]
+    assert stated is not None
+    assert precision is not None
+    part = pc.and_(stated, pc.equal(precision.indices, precision.dictionary.index("part_of_day")))
+    mask: Bools = part.to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _blank(reader: Reader) -> Bools:
@@ -70,11 +83,10 @@ def _without(reader: Reader, columns: Columns, blank: Bools) -> Bools:
     findings = reader.findings
     for position in np.flatnonzero(blank).tolist():
         del findings.records[position]
-    if blank.any():
-        findings.ignored["empty_row"] = int(blank.sum())
+    findings.pass_over("empty_row", blank)
     gone = blank | findings.lost(reader.n)
     repeated = _repeats(reader, columns, np.flatnonzero(~gone))
-    findings.duplicate = int(repeated.sum())
+    findings.repeated = repeated
     gone = gone | repeated | findings.lost(reader.n)
     findings.values = [fault for fault in findings.values if not gone[fault.position]]
     return gone
@@ -126,7 +138,9 @@ def substance_columns(reader: Reader) -> Columns:
     own = {name.strip().casefold(): code for name, code in mapping.substances.items()}
     names, free_text = read_cells(column, lambda word: own.get(word.casefold()) or read_name(word))
     unnamed = names.is_null().to_numpy(zero_copy_only=False) & ~free_text
-    reader.findings.lose(unnamed, "no_substance", "expected a substance's name, got nothing; fill it in", "substance")
+    reader.findings.lose(
+        unnamed, "no_substance", "expected a substance's name, got nothing; fill it in", mapping.substance
+    )
     reader.flags["substance_dropped"] = free_text
     if free_text.any():
         names = pc.if_else(pa.array(free_text), "other", names.cast(pa.string()))
@@ -144,17 +158,16 @@ def _amounts(reader: Reader) -> Columns:
         kinds[read_answers(column, mapping.answers.meanings()) == NO_ANSWER] = NO_NUMBER
         expected = "a number with a decimal " + {".": "point", ",": "comma"}[mapping.decimal]
         detail = told(column, expected + ", digits only", "correct it in the log")
-        reader.findings.lose(kinds == NOT_A_NUMBER, "not_a_number", detail, "amount")
-        reader.findings.lose(
-            kinds == NEGATIVE, "negative_amount", "expected an amount of 0 or more; correct it in the log", "amount"
-        )
+        reader.findings.lose(kinds == NOT_A_NUMBER, "not_a_number", detail, mapping.amount)
+        detail = "expected an amount of 0 or more; correct it in the log"
+        reader.findings.lose(kinds == NEGATIVE, "negative_amount", detail, mapping.amount)
     stated = _stated_no(reader)
     zero = (kinds == NUMBER) & (values == 0)
     reader.findings.lose(
         stated & (kinds == NUMBER) & ~zero,
         "no_use_with_amount",
         "expected no amount, or 0, where no use is stated, got more; keep one of the two",
-        "amount",
+        mapping.amount,
     )
     reader.flags["zero_amount"] = zero & ~stated
     return {
@@ -170,7 +183,7 @@ def _stated_no(reader: Reader) -> Bools:
         return np.zeros(reader.n, dtype=np.bool_)
     answers = read_answers(column, reader.mapping.answers.meanings())
     detail = told(column, "one of the answers yes, no or nothing", "correct it, or list it under `answers`")
-    reader.findings.lose(answers == UNKNOWN_ANSWER, "unknown_answer", detail, "no_use")
+    reader.findings.lose(answers == UNKNOWN_ANSWER, "unknown_answer", detail, reader.mapping.no_use)
     stated: Bools = answers == YES
     return stated
 
@@ -211,24 +224,25 @@ def _reasons(reader: Reader) -> pa.Array | None:
 def _recall_method(reader: Reader) -> pa.Array | None:
     mapping = reader.mapping
     column = reader.cells(mapping.recall)
-    if column is None:
+    if column is None or mapping.recall is None:
         return same_word(mapping.recall_method, reader.n)
     codes = {"": mapping.recall_method} | {word: word for word in RECALL_METHODS}
     known = each(column, lambda word: word.lower() in codes, pa.bool_()).to_numpy(zero_copy_only=False)
     detail = told(column, f"one of {', '.join(RECALL_METHODS)}", "correct it in the log")
-    reader.findings.lose_values(~known, "recall_method", "unknown_word", detail)
+    reader.findings.lose_values(~known, mapping.recall, "unknown_word", detail)
     return read_cells(column, lambda word: codes.get(word.lower()))[0]
 
 
 def _strength(reader: Reader, name: str) -> pa.Array | None:
     """A number that must not be negative nor, in per cent, over 100; a bad one is set aside alone."""
-    column = reader.cells(getattr(reader.mapping, name))
-    if column is None:
+    called: str | None = getattr(reader.mapping, name)
+    if called is None:
         return None
+    column = reader.sheet.column(called)
     kinds, values = read_numbers(column, reader.mapping.decimal)
     bad = (kinds == NOT_A_NUMBER) | (kinds == NEGATIVE)
     if name.endswith("_pct"):
         bad |= (kinds == NUMBER) & (values > 100)
     detail = told(column, "a number that can be (0 to 100 for per cent)", "correct it in the log")
-    reader.findings.lose_values(bad, name, "not_a_number", detail)
+    reader.findings.lose_values(bad, called, "not_a_number", detail)
     return pa.array(values, mask=(kinds != NUMBER) | bad)

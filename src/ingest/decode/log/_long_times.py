@@ -54,15 +54,16 @@ def read_times(reader: Reader) -> dict[str, pa.Array | None]:
 def _precision(reader: Reader, clocks: Clocks) -> NDArray[np.int64]:
     """Index into PRECISIONS: what the time allows, or less where the log says so."""
     allowed = np.where(clocks.kind == BARE_DATE, _DAY, _EXACT)
-    column = reader.cells(reader.mapping.time_precision)
-    if column is None:
+    called = reader.mapping.time_precision
+    if called is None:
         return allowed
+    column = reader.sheet.column(called)
     codes = {"": _EXACT} | {word: i for i, word in enumerate(PRECISIONS)}
     words = each(column, lambda word: codes.get(word.lower(), _UNKNOWN), pa.int64())
     stated: NDArray[np.int64] = words.to_numpy()
     reader.findings.lose_values(
         stated == _UNKNOWN,
-        "time_precision",
+        called,
         "unknown_word",
         told(column, f"one of {', '.join(PRECISIONS)}", "correct it in the log"),
     )
@@ -84,6 +85,7 @@ def _day_of_use(
             bare,
             "date_means_missing",
             "expected a date with a clock, got a bare date; say in the mapping what it means: `date_means`",
+            mapping.taken_at.column if mapping.taken_at else None,
         )
     part = (precision == _PART) & ~bare
     start = reader.day_start_hour * HOUR

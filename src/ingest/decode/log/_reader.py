@@ -61,7 +61,7 @@ class Reader:
         form = when.format or "YYYY-MM-DD or YYYY-MM-DDThh:mm"
         action = "correct it in the log, or say its `format` in the mapping"
         expected = f"a date written like {form}"
-        part = "taken_at" if self.mapping.layout == "long" else "date"
+        part = when.column
         self.findings.lose(clocks.kind == EMPTY, "no_date", told(column, expected, "fill it in"), part)
         self.findings.lose(clocks.kind == NO_TIME, "not_a_date", told(column, expected, action), part)
         if when.format is None:
@@ -95,8 +95,8 @@ class Reader:
         clocks = read_when(column, when)
         form = when.format or "YYYY-MM-DDThh:mm"
         detail = told(column, f"a time written like {form}", "correct it in the log")
-        self.findings.lose_values(clocks.kind == NO_TIME, "reported_at", "not_a_date", detail)
-        self.findings.lose_values(clocks.kind == IMPOSSIBLE, "reported_at", "impossible_date", detail)
+        self.findings.lose_values(clocks.kind == NO_TIME, when.column, "not_a_date", detail)
+        self.findings.lose_values(clocks.kind == IMPOSSIBLE, when.column, "impossible_date", detail)
         return clocks
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingest.decode.log._words import Bools, shape_of
-from ingest.decode.model import RecordKind, Refusal, Tally
+from ingest.decode.model import RecordKind
 from ingest.decode.sheets import Sheet
 
 SEPARATOR = "\0"
@@ -21,7 +20,7 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fault:
-    """A cell or row that could not be used: where (position in the sheet, part of the row), and why."""
+    """A cell or row that could not be used: where (position in the sheet, column as the mapping calls it), and why."""
 
     position: int
     part: str | None
@@ -43,7 +42,8 @@ class ColumnFault:
 
 @dataclass
 class Findings:
-    """Faults of a sheet's rows. A row among `records` is lost whole; `values` are lost from rows in use.
+    """Faults of a sheet's rows. A row among `records` is lost whole; `values` are lost from rows in use. `repeated` are
+    rows that another one stands for, `passed` by reason those that say nothing.
 
     `kind` is what a row is: a use, a diary night, a set of answers.
     """
@@ -52,8 +52,8 @@ class Findings:
     records: dict[int, Fault] = field(default_factory=dict)
     values: list[Fault] = field(default_factory=list)
     columns: list[ColumnFault] = field(default_factory=list)
-    duplicate: int = 0
-    ignored: Counter[str] = field(default_factory=Counter)
+    repeated: Bools | None = None
+    passed: dict[str, Bools] = field(default_factory=dict)
 
     def lose(self, where: Bools, reason: str, detail: Callable[[int], str] | str, part: str | None = None) -> None:
         """Set the rows aside, for their `part` if one is named; the first fault of a row is the one that is told."""
@@ -67,44 +67,16 @@ class Findings:
             text = detail if isinstance(detail, str) else detail(position)
             self.values.append(Fault(position, part, reason, text))
 
+    def pass_over(self, reason: str, where: Bools) -> None:
+        """Leave rows out that say nothing; they are no fault."""
+        if where.any():
+            self.passed[reason] = where
+
     def lost(self, n: int) -> Bools:
         """Which of the sheet's `n` rows are set aside."""
         mask = np.zeros(n, dtype=np.bool_)
         mask[list(self.records)] = True
         return mask
-
-    def count(self, tally: Tally, sheet: Sheet, member: int | None, base: int) -> None:
-        """Enter everything in the tally; `base` rows precede in the export, `member` names the file."""
-        tally.read += sheet.read
-        tally.duplicate += self.duplicate
-        tally.ignored.update(self.ignored)
-        lines: list[tuple[int, str, Refusal]] = []
-
-        def add(kind: RecordKind, row: int, part: str | None, reason: str, detail: str) -> None:
-            where = _locator(sheet, row, part, member, base)
-            lines.append((row, part or "", Refusal(kind, where, reason, detail)))
-
-        for bad in sheet.bad:
-            part = None if bad.column is None else f"column {bad.column}"
-            add(self.kind, bad.row, part, bad.reason, bad.detail)
-        for fault in self.records.values():
-            add(self.kind, int(sheet.rows[fault.position]), fault.part, fault.reason, fault.detail)
-        for fault in self.values:
-            add("value", int(sheet.rows[fault.position]), fault.part, fault.reason, fault.detail)
-        for column in self.columns:
-            rows = [_locator(sheet, int(sheet.rows[at]), None, None, base) for at in column.positions]
-            where = ("" if member is None else f"file {member}, ") + f"column {column.place}"
-            tally.refuse("member", where, column.reason, column.detail.format(*rows))
-        tally.refusals.extend(refusal for _, _, refusal in sorted(lines, key=lambda line: line[:2]))
-
-
-def _locator(sheet: Sheet, row: int, part: str | None, member: int | None, base: int) -> str:
-    line = sheet.line_of(row)
-    beside = [] if member is None else [f"file {member}"]
-    if beside or line != row + 1:
-        beside.append(f"line {line}")
-    words = f"row {base + row}" + (f" ({', '.join(beside)})" if beside else "")
-    return words if part is None else f"{words}, {part}"
 
 
 def told(column: pa.Array, expected: str, action: str) -> Callable[[int], str]:

@@ -76,7 +76,7 @@ def _total(reader: Reader, scale: ScaleColumns, faults: list[Fault]) -> Numbers:
         return np.full(reader.n, np.nan)
     kinds, values = _read(reader, scale.total, None)
     wrong = kinds == NOT_A_NUMBER
-    _note(reader, scale.total, "total", wrong, "not_a_number", "a total in digits", "correct it", faults)
+    _note(reader, scale.total, scale.total, wrong, "not_a_number", "a total in digits", "correct it", faults)
     return values
 
 
@@ -115,14 +115,13 @@ def _usable(reader: Reader, column: pa.Array, clocks: Clocks, faults: list[Fault
     reader.check_dates(column, clocks, mapping.date)
     for position in np.flatnonzero(unanswered).tolist():
         findings.records.pop(position, None)
-    if unanswered.any():
-        findings.ignored["no_answer"] = int(unanswered.sum())
+    findings.pass_over("no_answer", unanswered)
     for fault in faults:
         if silent[fault.position]:
             findings.records.setdefault(fault.position, fault)
     gone = unanswered | findings.lost(reader.n)
     repeated = repeats(reader, np.flatnonzero(~gone))
-    findings.duplicate = int(repeated.sum())
+    findings.repeated = repeated
     gone |= repeated
     findings.values = [fault for fault in faults if not gone[fault.position]]
     reader.flags["answer_set_aside"] = faulty
@@ -138,6 +137,7 @@ def _shared(reader: Reader) -> dict[str, pa.Array | None]:
         **{key: None if name is None else texts(reader.sheet.column(name)) for key, name in names.items()},
         "source_row": pa.array(reader.sheet.rows),
         "instrument": pa.repeat(scale.instrument, reader.n),
+        "date_column": pa.repeat(pa.scalar(mapping.date.column if mapping.date else None, pa.string()), reader.n),
         "part_of_day": pa.repeat(pa.scalar(scale.part_of_day, pa.string()), reader.n),
         "flags": flag_column(reader.n, reader.flags),
     }

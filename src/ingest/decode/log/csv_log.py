@@ -17,6 +17,7 @@ import pyarrow as pa
 from ingest._core.errors import Refused
 from ingest._core.settings import Settings
 from ingest.decode.log._calendar import read_calendar
+from ingest.decode.log._counts import count
 from ingest.decode.log._daily import read_daily
 from ingest.decode.log._diary import read_diary
 from ingest.decode.log._files import Part, open_log, role_of
@@ -41,7 +42,7 @@ class CsvLog:
     """Decoder of logs in CSV files and workbooks."""
 
     source = "csv_log"
-    version = "4"
+    version = "5"
     kind = "log"
     together = False
     formats = (
@@ -96,8 +97,8 @@ class CsvLog:
                 continue
             for part, read in zip(parts, tables_of, strict=True):
                 base = tally.read
+                count(tally, part.readers, member.ordinal if len(logs) > 1 else None, base)
                 for reader, (kind, rows) in zip(part.readers, read, strict=True):
-                    reader.findings.count(tally, reader.sheet, member.ordinal if len(logs) > 1 else None, base)
                     tables.setdefault(kind, []).append(_renumbered(rows, base))
                     formats.append(f"{reader.mapping.name}, {reader.mapping.layout}")
                 _count_rest(tally, part)

@@ -17,6 +17,7 @@ from ingest._core.log_mapping import LogMapping, When
 from ingest._core.settings import Settings
 from ingest.decode.log._app_rows import check_header, in_order
 from ingest.decode.log._clocks import BARE_DATE, read_iso
+from ingest.decode.log._counts import count
 from ingest.decode.log._long import read_long
 from ingest.decode.log._reader import Reader
 from ingest.decode.model import Decoded, Format, Head, Member, Tally, decoded_use_schema
@@ -64,7 +65,7 @@ class KratomTracker:
             except Refused as refused:
                 tally.refuse("member", f"file {member.ordinal}", refused.reason, refused.detail)
                 continue
-            reader.findings.count(tally, sheet, member.ordinal if len(members) > 1 else None, base)
+            count(tally, [reader], member.ordinal if len(members) > 1 else None, base)
             tables.append(_numbered_from(base, uses))
         return Decoded("Kratom Tracker doses", tally, uses=pa.concat_tables(tables).combine_chunks())
 
@@ -80,7 +81,7 @@ def _refuse_bare_dates(reader: Reader) -> None:
     """The app always writes a clock: a date alone was written by somebody else, and its meaning is not known."""
     bare = read_iso(reader.sheet.column("iso_timestamp")).kind == BARE_DATE
     reader.findings.lose(
-        bare, "no_clock", "expected a date with a clock, got a date alone; export it again", "taken_at"
+        bare, "no_clock", "expected a date with a clock, got a date alone; export it again", "iso_timestamp"
     )
 
 
