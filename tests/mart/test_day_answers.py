@@ -34,7 +34,7 @@ def whole(reports: Sequence[Row]) -> list[Row]:
     seen: dict[tuple[Any, ...], int] = {}
     rows = []
     for row in reports:
-        about = (row["instrument"], row["substance"], row["local_date"], row.get("taken_utc"))
+        about = (row["instrument"], row["substance"], row["local_date"], row.get("taken_utc"), row.get("flags"))
         number = seen[*about, row["source_file_id"]] = seen.get((*about, row["source_file_id"]), -1) + 1
         content = f"{about}{row['amount']}{row['no_use']}{row['unit']}"
         rows.append({"use_id": f"{about}{number}", "content_hash": content, "has_record_id": False, **row})

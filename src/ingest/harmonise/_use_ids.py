@@ -12,7 +12,7 @@ from ingest._core.hashing import all_different, hex_digits, md5_digits, mixed
 from ingest.harmonise._codes import Codes, Words, combinations, whole, words_of
 from ingest.harmonise._use_times import Bools
 
-SEPARATOR = "\x1f"
+SEPARATOR, PARTIAL = "\x1f", "partial_no"
 _DIGITS = 20
 _WORDS = (
     "time_precision",
@@ -40,8 +40,9 @@ _NUMBERS = (
 def use_ids(uses: pa.Table, owners: Words, source: str, substances: Words) -> pa.Array:
     """Hash of participant, source, instrument and the log's own record id.
 
-    Without an own id: of substance, reported time, precision and time of report instead. Reports that agree
-    in all of it are told apart by their order in the file.
+    Without an own id: of substance, reported time, precision and time of report instead, and of whether it is a
+    no about one product, which is no other version of a use of another one. Reports that agree in all of it are told
+    apart by their order in the file.
     """
     record = whole(uses["record_id"])
     has_own = np.ones(len(uses), dtype=np.int8)
@@ -51,6 +52,9 @@ def use_ids(uses: pa.Table, owners: Words, source: str, substances: Words) -> pa
             *(_text(uses[name]) for name in ("taken_clock", "taken_utc", "use_day")),
             *(_text(uses[name]) for name in ("time_precision", "part_of_day", "reported_clock")),
         )
+        of_a_product = _of_a_product(uses)
+        if of_a_product.any():
+            made = pc.if_else(pa.array(of_a_product), _join(made, PARTIAL), made)
         has_own = record.is_valid().to_numpy(zero_copy_only=False).astype(np.int8)
         record = pc.coalesce(record, made)
     instruments = words_of(uses["instrument"])
@@ -80,6 +84,15 @@ def use_ids(uses: pa.Table, owners: Words, source: str, substances: Words) -> pa
         mask[again] = True
         ids = pc.replace_with_mask(ids, mask, numbered)
     return ids
+
+
+def _of_a_product(uses: pa.Table) -> Bools:
+    """Noes about the whole day that are one product's, or one dose's, alone."""
+    flags, precision = words_of(uses["flags"]), words_of(uses["time_precision"])
+    partial = np.array([PARTIAL in (words or "").split(",") for words in flags.values], dtype=np.bool_)[flags.codes]
+    of_a_day = np.array([word == "day" for word in precision.values], dtype=np.bool_)[precision.codes]
+    mask: Bools = partial & of_a_day
+    return mask
 
 
 def content_hashes(uses: pa.Table, substances: Words) -> pa.Array:

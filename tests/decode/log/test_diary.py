@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decode.log.diary_cases import COLUMNS, ANSWERS, FIRST, HEADER, at, line, nights, only, read, refused
+from decode.log.diary_cases import ANSWERS, COLUMNS, FIRST, HEADER, at, line, nights, only, read, refused
 from ingest._core.clock import DAY, HOUR, MINUTE
 from ingest.decode.log._diary import CLOCKS, ORDER, Cells, place
 from ingest.decode.model import decoded_diary_schema
