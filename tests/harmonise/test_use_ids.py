@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import md5
 
 import pyarrow as pa
 import pytest
 
-from decode.log.log_cases import decode, harmonise
+from decode.log.log_cases import FACTS, PEOPLE, decode, harmonise
 from ingest.harmonise._use_ids import SEPARATOR
+from ingest.harmonise.uses import harmonise_uses
 
 N = 10_007
-PERSON = "p00000000000000000001"
+PERSON = PEOPLE["P01"].secret
 
 
 def _log(rows: list[str]) -> pa.Table:
@@ -54,6 +56,27 @@ def test_reports_that_agree_are_numbered_in_their_order() -> None:
     assert len(set(ids.values())) == 4
     less = _log([rows[0], rows[2]])
     assert less["use_id"].to_pylist() == [ids[1], ids[3]]
+
+
+def test_nobody_without_the_key_can_try_which_record_id_made_an_id() -> None:
+    """Of two studies with other keys, or of a pseudonym alone, the same log has other ids; its answers stay."""
+    decoded = decode(
+        "event_id,substance,taken_at,amount,unit,route\nada@example.org,kratom,2026-03-01T08:00,2,g,oral\n"
+    )
+    assert decoded.uses is not None
+    ids, hashes = set(), set()
+    for secret in ("5ec1", "5ec3"):
+        people = {"P01": replace(PEOPLE["P01"], secret=secret)}
+        (table,) = harmonise_uses(decoded.uses, decoded.tally, FACTS, people, "P01").values()
+        ids.add(table["use_id"][0].as_py())
+        hashes.add(table["content_hash"][0].as_py())
+    public = md5(
+        SEPARATOR.join([PEOPLE["P01"].participant_id, "csv_log", "canonical", "id", "ada@example.org"]).encode()
+    )
+    assert len(ids) == 2
+    assert public.hexdigest()[:20] not in ids
+    assert len(hashes) == 1
+    assert "5ec1" not in repr(PEOPLE["P01"])
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_ids_tell_participants_sources_and_instruments_apart() -> None:
 
 def test_ids_do_not_depend_on_the_zone_but_instants_do() -> None:
     text = LONG + "kratom,2026-03-01T21:30,3,g\n"
-    moved = {"P01": Person(PEOPLE["P01"].participant_id, "P01", "Asia/Tokyo", "roster")}
+    moved = {"P01": Person(PEOPLE["P01"].participant_id, "P01", "Asia/Tokyo", "roster", PEOPLE["P01"].secret)}
     decoded = decode(text)
     assert decoded.uses is not None
     (there,) = pa.concat_tables(harmonise_uses(decoded.uses, decoded.tally, FACTS, moved, "P01").values()).to_pylist()

@@ -185,7 +185,7 @@ def test_make_test_is_what_the_readme_shows() -> None:
     assert shown_output("make test")[0] == recipe("test")
 
 
-PEOPLE = {"P01": Person("p" + "0" * 20, "P01", "Europe/Oslo", "roster")}
+PEOPLE = {"P01": Person("p" + "0" * 20, "P01", "Europe/Oslo", "roster", "5ec1")}
 FACTS = ExportFacts("f" * 64, "csv_log", datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 4, 30, tzinfo=UTC))
 
 

@@ -33,7 +33,7 @@ _LONG_ONLY = (
     "recall",
 )
 _IN_CALENDARS = ("substance", "substance_is", "unit", "unit_is")
-_BOX = re.compile(r"___\w+\Z")
+_BOX = re.compile(r"___\w+\Z|\(choice=.*\)\Z")
 ITEM_COUNTS = {"ISI": 7, "SOWS": 16, "SOWS_GOSSOP": 10, "COWS": 11, "PSQI": 7, "AIS": 8}
 _YAML_WORDS = {True: ("yes", "true", "on"), False: ("no", "false", "off"), None: ("",)}
 
@@ -247,7 +247,9 @@ class LogMapping(_Strict):
     `wide`: a row is a day with several doses side by side. `calendar`: a row is a substance, or one of a person,
     with a column per day. `diary`: a row is a night of a sleep diary. `scale`: a row is one set of answers to a
     questionnaire. A file belongs to the mapping when its header holds every column named here, and its name
-    matches `files` where that is given. Several mappings may read one file if each takes rows of its own (`only`).
+    matches `files` where that is given. Several mappings may read one file if each reads rows of its own (`only`),
+    or takes columns of its own from the rows they share. A name that stands in the header more than once is called
+    with its number: `Date (2)`.
     """
 
     name: Code
@@ -393,8 +395,9 @@ class LogMapping(_Strict):
         """REDCap writes 0 into the boxes of a form that nobody filled in, which would read as a stated no."""
         boxes = [item.answer for item in self.items if item.answer is not None and _BOX.search(item.answer)]
         if boxes and not self.only and self.filled_in is None:
-            raise ValueError("an item reads a checkbox (`___`), which is 0 in forms that were not filled in: say which "
-                             "were with `filled_in` (<form>_complete), or choose rows with `only`")  # fmt: skip
+            raise ValueError("an item reads a checkbox (`___`, `(choice=...)`), which is 0 or Unchecked in forms that "
+                             "were not filled in: say which were with `filled_in` (<form>_complete, Complete?), or "
+                             "choose rows with `only`")  # fmt: skip
 
     def _check_day_level(self) -> None:
         by_items = self.layout in ("daily", "wide")

@@ -291,19 +291,21 @@ class Settings(Strict):
             raise ValueError("`part2: true` needs `part2_notice`: the words that 42 CFR 2.32 asks for")
         return self
 
-    @model_validator(mode="after")
-    def _own_codes_differ(self) -> Settings:
-        codes = [own.code for own in self.substances]
+    @field_validator("substances")
+    @classmethod
+    def _own_codes_differ(cls, substances: tuple[OwnSubstance, ...]) -> tuple[OwnSubstance, ...]:
+        codes = [own.code for own in substances]
         if len(set(codes)) < len(codes):
-            raise ValueError("two entries of substances have the same code")
-        return self
+            raise ValueError("two entries of substances have the same code: " + _twice(codes))
+        return substances
 
-    @model_validator(mode="after")
-    def _mapping_names_differ(self) -> Settings:
-        names = [mapping.name for mapping in self.logs]
+    @field_validator("logs")
+    @classmethod
+    def _mapping_names_differ(cls, logs: list[LogMapping]) -> list[LogMapping]:
+        names = [mapping.name for mapping in logs]
         if len(set(names)) < len(names):
-            raise ValueError("two entries of logs have the same name")
-        return self
+            raise ValueError("two entries of logs have the same name: " + _twice(names))
+        return logs
 
     def mart_hash_part(self) -> str:
         """Hash of the settings the marts depend on."""
@@ -330,6 +332,10 @@ class Settings(Strict):
         """Hash of the settings decoding depends on, mappings aside (a log's own mapping is added)."""
         kept = self.model_dump(mode="json", include={"time_zone", "bounds"})
         return digest(json.dumps(kept, sort_keys=True))
+
+
+def _twice(words: list[str]) -> str:
+    return next(word for place, word in enumerate(words) if word in words[:place])
 
 
 def load_settings(path: Path) -> Settings:

@@ -259,14 +259,22 @@ class Tally:
     def settle(self, left: Collection[int]) -> None:
         """Count each shared row once: where it is among those that are `left` in any table, what was refused in it
         since cost a value; else its first refusal quarantines it, and one that was only repeated is a duplicate.
+        What several mappings say alike of one column is told once.
         """
         told: set[int] = set()
-        for place, refusal in enumerate(self.refusals):
-            if refusal.row not in self.shared or refusal.kind not in RECORD_KINDS:
-                continue
-            if refusal.row in left or refusal.row in told:
-                self.refusals[place] = replace(refusal, kind="value")
-            told.add(refusal.row)
+        alike: set[tuple[str, str]] = set()
+        refusals = []
+        for each in self.refusals:
+            if each.row in self.shared and each.kind in RECORD_KINDS:
+                if (each.locator, each.reason) in alike:
+                    continue
+                alike.add((each.locator, each.reason))
+                further = each.row in left or each.row in told
+                told.add(each.row)
+                refusals.append(replace(each, kind="value") if further else each)
+            else:
+                refusals.append(each)
+        self.refusals = refusals
         self.duplicate += len(self.shared_repeats - told - set(left))
         self.shared_repeats.clear()
 

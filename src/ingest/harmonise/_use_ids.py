@@ -38,7 +38,7 @@ _NUMBERS = (
 
 
 def use_ids(uses: pa.Table, owners: Words, source: str, substances: Words) -> pa.Array:
-    """Hash of participant, source, instrument and the log's own record id.
+    """Hash of the participant's secret (of `owners`), source, instrument and the log's own record id.
 
     Without an own id: of substance, reported time, precision and time of report instead, and of whether it is a
     no about one product, which is no other version of a use of another one. Reports that agree in all of it are told

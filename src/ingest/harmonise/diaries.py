@@ -187,7 +187,7 @@ def _rows(
     diaries: pa.Table, who: Codes, people: Sequence[Person], facts: ExportFacts, flags: Mapping[str, Bools]
 ) -> pa.Table:
     """The columns of sleep_diary that are not the same in all rows of a participant."""
-    owner = [people[i].participant_id for i in who.tolist()]
+    owner, secrets = ([getattr(people[i], name) for i in who.tolist()] for name in ("participant_id", "secret"))
     nights = diaries["night_day"].cast(pa.string()).to_pylist()
     instruments = diaries["instrument"].to_pylist()
     said = pc.binary_join_element_wise(*(_as_text(diaries[name]) for name in _SAID), _SEPARATOR).to_pylist()
@@ -195,7 +195,7 @@ def _rows(
     # A night that another row contradicts says less than the same night alone: they are different versions.
     contents = [f"{text}{_SEPARATOR}{here}" for text, here in zip(said, flags["conflict"].tolist(), strict=True)]
     return pa.table({
-        "diary_id": _ids(owner, facts.source, instruments, diaries["record_id"].to_pylist(), nights),
+        "diary_id": _ids(secrets, facts.source, instruments, diaries["record_id"].to_pylist(), nights),
         "night_date": diaries["night_day"],
         **{f"{name}_local": diaries[f"{name}_clock"] for name in _CLOCKS},
         **{name: diaries[name] for name in ("sol_min", "awakenings", "waso_min", "quality", "instrument")},
@@ -216,8 +216,8 @@ def _conflicts(nights: Sequence[tuple[str, str, str]], said: Sequence[str]) -> B
 def _ids(
     owner: Sequence[str], source: str, instruments: Sequence[str], own: Sequence[str | None], nights: Sequence[str]
 ) -> list[str]:
-    """Hash of participant, source, instrument and the row's own id, or the night; rows that agree in all of it are
-    told apart by their order in the file.
+    """Hash of the participant's secret, source, instrument and the row's own id, or the night; rows that agree in all
+    of it are told apart by their order in the file.
     """
     count: dict[str, int] = defaultdict(int)
     ids = []

@@ -138,6 +138,7 @@ def _rows(
     columns["answered_on"] = pa.array(day.astype(np.int32)).view(pa.date32()).to_pylist()
     columns["who"] = who.tolist()
     columns["participant_id"] = [people[i].participant_id for i in who.tolist()]
+    columns["secret"] = [people[i].secret for i in who.tolist()]
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     for at, row in enumerate(rows):
         row["flags"] = {*(row["flags"] or "").split(","), *(word for word in flags if flags[word][at])} - {""}
@@ -191,8 +192,8 @@ def _told_apart(rows: list[Row], source: str, tally: Tally) -> list[Row]:
 
 
 def _key(row: Row, source: str) -> str:
-    """What makes it this response: participant, source, instrument (of DAILY the items too), and the log's own
-    record id, else the day, its part and the clock.
+    """What makes it this response: the participant's secret, source, instrument (of DAILY the items too), and the
+    log's own record id, else the day, its part and the clock.
     """
     form = ",".join(sorted(json.loads(row["items"]))) if row["instrument"] == DAILY else ""
     if row["record_id"] is not None:
@@ -200,7 +201,7 @@ def _key(row: Row, source: str) -> str:
     else:
         which = ["day", *(str(row[name] or "") for name in ("answered_on", "part_of_day"))]
         which += ["" if row[name] is None else str(row[name]) for name in ("answered_clock", "answered_utc")]
-    return _SEPARATOR.join([row["participant_id"], source, row["instrument"], form, *which])
+    return _SEPARATOR.join([row["secret"], source, row["instrument"], form, *which])
 
 
 def _said(row: Row) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from ingest._core.errors import WrongUse
 from ingest._core.files import digest
 from ingest._core.settings import OwnSubstance
+from ingest._core.settings_codes import contradictions
 
 UNKNOWN_CLASS = "unknown"
 UNKNOWN_FLAG = "unknown_substance"
@@ -57,12 +58,12 @@ def registry(own: Own = ()) -> Mapping[str, Substance]:
 
     Raises WrongUse where the study's substances contradict the registry or each other.
     """
+    for place, told in contradictions(own):
+        raise WrongUse(f"study.yaml, {'.'.join(map(str, place))}: {told}")
     found = {entry["code"]: _substance(entry) for entry in json.loads(_text())["substances"]}
-    classes = sorted({each.substance_class for each in found.values()})
     for each in own:
         known = found.get(each.code)
-        found[each.code] = _new(each, classes) if known is None else _added(known, each)
-    _by_key(tuple(found.values()))
+        found[each.code] = _new(each) if known is None else _added(known, each)
     return found
 
 
@@ -96,23 +97,12 @@ def resolve(name: str | None, own: Own = ()) -> tuple[Substance, bool]:
 
 @lru_cache(maxsize=16)
 def _by_key(every: tuple[Substance, ...]) -> dict[str, Substance]:
-    keys: dict[str, Substance] = {}
-    for each in every:
-        for name in (each.code, each.name, *each.synonyms):
-            other = keys.setdefault(_key(name), each)
-            if other is not each:
-                raise WrongUse(
-                    f"study.yaml, substances: a name of {each.code} is one of {other.code} already; "
-                    "a name means one substance"
-                )
-    return keys
+    return {_key(name): each for each in every for name in (each.code, each.name, *each.synonyms)}
 
 
-def _new(own: OwnSubstance, classes: list[str]) -> Substance:
-    if own.substance_class is None or own.unit is None:
-        raise WrongUse(f"study.yaml, substances: {own.code} is not in the registry and needs `class` and `unit`")
-    if own.substance_class not in classes:
-        raise WrongUse(f"study.yaml, substances: the class of {own.code} must be one of {', '.join(classes)}")
+def _new(own: OwnSubstance) -> Substance:
+    assert own.substance_class is not None
+    assert own.unit is not None
     asked = own.substance_class in ("opioid", "kratom")
     plain = Substance(own.code, own.code, own.substance_class, own.unit,
                       mme_reason="no accepted factor" if asked else None)  # fmt: skip
@@ -121,11 +111,6 @@ def _new(own: OwnSubstance, classes: list[str]) -> Substance:
 
 def _added(known: Substance, own: OwnSubstance) -> Substance:
     """What is known, with what the study adds."""
-    if own.substance_class not in (None, known.substance_class) or own.unit not in (None, known.unit):
-        raise WrongUse(
-            f"study.yaml, substances: {own.code} has class {known.substance_class} and unit {known.unit} in the "
-            "registry; leave `class` and `unit` out, or choose another code"
-        )
     return replace(
         known,
         synonyms=(*known.synonyms, *own.names),

@@ -116,7 +116,7 @@ def harmonise_uses(
     columns = _columns(uses, times, substances, which, amounts)
     columns |= {"recall_lag_days": lag, "flags": _flags(uses, flags)}
     codes = Words([substance.code for substance in substances], which)
-    columns["use_id"] = use_ids(uses, Words([person.participant_id for person in people], who), facts.source, codes)
+    columns["use_id"] = use_ids(uses, Words([person.secret for person in people], who), facts.source, codes)
     columns["content_hash"] = content_hashes(uses, codes)
     table = pa.table(columns)
     order = _order(times.local, who, kept)

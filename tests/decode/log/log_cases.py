@@ -21,8 +21,8 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "csv_log"
 ARRIVED = datetime(2026, 5, 1, tzinfo=UTC)
 FACTS = ExportFacts("f" * 64, "csv_log", ARRIVED, datetime(2026, 4, 30, 12, tzinfo=UTC))
 PEOPLE = {
-    "P01": Person("p00000000000000000001", "P01", "Europe/Oslo", "roster"),
-    "P02": Person("p00000000000000000002", "P02", "America/New_York", "roster"),
+    "P01": Person("p00000000000000000001", "P01", "Europe/Oslo", "roster", "5ec1"),
+    "P02": Person("p00000000000000000002", "P02", "America/New_York", "roster", "5ec2"),
 }
 
 

@@ -84,9 +84,12 @@ def test_a_row_that_two_mappings_want_refuses_the_file() -> None:
     assert refused.value.detail.startswith("row 2:")
 
 
-def test_two_mappings_share_a_file_only_by_rows() -> None:
-    settings = settings_with(DOSES, {name: value for name, value in DAYS.items() if name != "only"})
-    assert role_of(HEADER, settings) == "ambiguous:doses,days"
+def test_two_mappings_share_a_file_by_rows_or_by_columns() -> None:
+    everywhere = {name: value for name, value in DAYS.items() if name != "only"}
+    assert role_of(HEADER, settings_with(DOSES, everywhere)) == "mapping:doses,days"
+    again = everywhere | {"name": "again"}
+    assert role_of(HEADER, settings_with(everywhere, again)) == "ambiguous:days,again"
+    assert role_of(HEADER, settings_with(DAYS, again)) == "ambiguous:days,again"
     assert role_of(HEADER, settings_with(DOSES, DAYS | {"encoding": "cp1252"})) == "ambiguous:doses,days"
 
 

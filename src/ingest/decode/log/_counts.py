@@ -17,8 +17,9 @@ def count(tally: Tally, readers: Sequence[Reader], member: int | None, base: int
 
     It is kept if one of the readers took something from it, else set aside if one found a fault in it, else a
     duplicate, else ignored. A fault in a row that is kept, and each further one of a row that is set aside, costs a
-    value. `base` rows precede in the export, `member` names the file. The rows that several readers keep are added
-    to `tally.shared`, since harmonising may still refuse what one of them took.
+    value; what several say alike of one column is told once. `base` rows precede in the export, `member` names the
+    file. The rows that several readers keep are added to `tally.shared`, since harmonising may still refuse what one
+    of them took.
     """
     top = 1 + max((int(reader.sheet.rows.max(initial=0)) for reader in readers), default=0)
     read, kept = np.zeros(top, dtype=np.bool_), np.zeros(top, dtype=np.int64)
@@ -51,6 +52,7 @@ def count(tally: Tally, readers: Sequence[Reader], member: int | None, base: int
 def _tell(tally: Tally, readers: Sequence[Reader], kept: Bools, member: int | None, base: int) -> None:
     """A line for each fault, in the order of the rows."""
     told: set[int] = set()
+    alike: set[tuple[int, str | None, str]] = set()
     for reader in readers:
         sheet, findings = reader.sheet, reader.findings
         lines: list[tuple[int, str, Refusal]] = []
@@ -65,6 +67,9 @@ def _tell(tally: Tally, readers: Sequence[Reader], kept: Bools, member: int | No
             add(findings.kind, bad.row, part, bad.reason, bad.detail)
         for fault in findings.records.values():
             row = int(sheet.rows[fault.position])
+            if (row, fault.part, fault.reason) in alike:
+                continue
+            alike.add((row, fault.part, fault.reason))
             kind: RecordKind = "value" if kept[row] or row in told else findings.kind
             told.add(row)
             add(kind, row, fault.part, fault.reason, fault.detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -17,7 +17,7 @@ from ingest.arrive.workbook_parts import NOT_A_WORKBOOK
 from ingest.decode.log._calendar import day_columns
 from ingest.decode.log._codebook import Codes, in_words, is_codebook, merged, read_codebook
 from ingest.decode.log._reader import Reader
-from ingest.decode.log._select import shares, with_whole_ids
+from ingest.decode.log._select import can_share, shares, with_whole_ids
 from ingest.decode.model import BESIDE, IGNORED, WITH_BESIDE, Head, Member
 from ingest.decode.sheets import Sheet, header_of, read_sheet
 from ingest.decode.workbook import Workbook, is_workbook_name
@@ -80,7 +80,7 @@ def open_log(member: Member, beside: Sequence[Member], settings: Settings) -> li
         raise Refused(
             "ambiguous_mapping",
             f"expected one description of this log, got {names}; tell them apart in study.yaml with `files`, "
-            "let one name a column that the other's files lack, or give each rows of its own with `only`",
+            "let one name a column that the other's files lack, or give each columns of its own, or rows with `only`",
         )
     wanted = name.split(",") if kind == "mapping" else []
     mappings = [mapping for mapping in settings.logs if mapping.name in wanted]
@@ -123,6 +123,10 @@ class _Look:
             return self._head.header(delimiter)
         return header_of(self._head.start, encoding, delimiter)
 
+    def _names(self, mapping: LogMapping) -> set[str]:
+        header = self.header(mapping)
+        return {*header, *numbered(header)}
+
     def fits(self, mapping: LogMapping) -> bool:
         """True if the name is one of the mapping's files and the header holds its columns."""
         if mapping.files is not None:
@@ -130,7 +134,7 @@ class _Look:
             if not fnmatchcase(name, mapping.files):
                 return False
         header = self.header(mapping)
-        if not {column.strip() for column in mapping.columns()} <= set(header):
+        if not {column.strip() for column in mapping.columns()} <= self._names(mapping):
             return False
         try:
             return mapping.layout != "calendar" or bool(day_columns(header, mapping))
@@ -139,10 +143,10 @@ class _Look:
 
 
 def _can_share(mappings: Sequence[LogMapping], workbook: bool) -> bool:
-    """True if the mappings have sheets of their own or, on one sheet, rows of their own."""
+    """True if the mappings have sheets of their own or, on one sheet, rows or columns of their own."""
     groups = list(_groups(mappings))
     apart = len(groups) == 1 or (workbook and all(mapping.sheet is not None for mapping in mappings))
-    return apart and all(len(group) == 1 or all(mapping.only for mapping in group) for group in groups)
+    return apart and all(can_share(group) for group in groups)
 
 
 def _groups(mappings: Sequence[LogMapping]) -> list[list[LogMapping]]:
@@ -172,7 +176,29 @@ def _codes(beside: Sequence[Member], settings: Settings) -> Codes:
     return merged([read_codebook(sheet) for sheet in sheets])
 
 
+def numbered(header: Sequence[str]) -> list[str]:
+    """The names of a header, those that stand in it more than once with their number: `Complete? (2)`."""
+    every, seen = Counter(header), Counter[str]()
+    names = []
+    for name in header:
+        seen[name] += 1
+        names.append(f"{name} ({seen[name]})" if every[name] > 1 else name)
+    return names
+
+
+def _told_apart(sheet: Sheet, mappings: Sequence[LogMapping]) -> Sheet:
+    """The sheet with those repeated names numbered that a mapping calls by their number."""
+    named = {column.strip() for mapping in mappings for column in mapping.columns()} - set(sheet.header)
+    if not named:
+        return sheet
+    header = [
+        number if number in named else name for name, number in zip(sheet.header, numbered(sheet.header), strict=True)
+    ]
+    return replace(sheet, header=header)
+
+
 def _part(sheet: Sheet, mappings: Sequence[LogMapping], settings: Settings) -> Part:
+    sheet = _told_apart(sheet, mappings)
     for mapping in mappings:
         _check_columns(sheet, mapping)
     found, passed = shares(sheet, mappings)
@@ -198,7 +224,7 @@ def _check_columns(sheet: Sheet, mapping: LogMapping) -> None:
         raise Refused(
             "repeated_column",
             f"header: expected each mapped column once, got columns {places[0]} and {places[1]} with one "
-            "name; rename or remove one",
+            "name; rename or remove one, or name it in the mapping with its number, like `Date (2)`",
         )
 
 

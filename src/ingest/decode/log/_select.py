@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -20,27 +21,48 @@ OTHER_ROWS, NOT_FILLED_IN = "other_rows", "form_not_filled_in"
 def shares(sheet: Sheet, mappings: Sequence[LogMapping]) -> tuple[list[Sheet], Counter[str]]:
     """The rows that each mapping reads, and how many none reads, by reason.
 
-    Rows that are no rows of the table stand in the first share. Raises Refused where two mappings want one row.
+    Rows that are no rows of the table stand in the first share. Raises Refused where two mappings that take the same
+    column want one row.
     """
-    taken = np.zeros(len(sheet.rows), dtype=np.int64)
+    wanted = [_wanted(sheet, mapping) for mapping in mappings]
+    for (one, mine), (other, others) in combinations(zip(mappings, wanted, strict=True), 2):
+        both = mine & others
+        if both.any() and takes(one) & takes(other):
+            raise Refused("ambiguous_mapping", f"row {int(sheet.rows[np.argmax(both)])}: expected one description of "
+                          f"a row, got {one.name} and {other.name}, which take the same column and whose `only` it "
+                          "fits; let them differ in one column")  # fmt: skip
     found: list[Sheet] = []
-    unfilled = np.zeros(len(sheet.rows), dtype=np.bool_)
-    for mapping in mappings:
-        wanted = np.ones(len(sheet.rows), dtype=np.bool_)
-        for column, words in mapping.only.items():
-            wanted &= _holds(sheet, column, words)
-        taken += wanted
+    read, asked = np.zeros(len(sheet.rows), dtype=np.bool_), np.zeros(len(sheet.rows), dtype=np.bool_)
+    for mapping, rows in zip(mappings, wanted, strict=True):
+        filled = rows
         if mapping.filled_in is not None:
-            filled = _holds(sheet, mapping.filled_in.column, mapping.filled_in.values)
-            unfilled |= wanted & ~filled
-            wanted &= filled
-        found.append(_with_rows(sheet, wanted, first=not found))
-    if (taken > 1).any():
-        row = int(sheet.rows[np.argmax(taken > 1)])
-        raise Refused("ambiguous_mapping", f"row {row}: expected one description of a row, got {int(taken.max())} "
-                      "whose `only` it fits; let them differ in one column")  # fmt: skip
-    passed = Counter({OTHER_ROWS: int((taken == 0).sum()), NOT_FILLED_IN: int(unfilled.sum())})
+            filled = rows & _holds(sheet, mapping.filled_in.column, mapping.filled_in.values)
+        asked, read = asked | rows, read | filled
+        found.append(_with_rows(sheet, filled, first=not found))
+    passed = Counter({OTHER_ROWS: int((~asked).sum()), NOT_FILLED_IN: int((asked & ~read).sum())})
     return found, +passed
+
+
+def can_share(mappings: Sequence[LogMapping]) -> bool:
+    """True if any two of the mappings read rows of their own (`only`), or take different columns of the same rows."""
+    return all((one.only and other.only) or not takes(one) & takes(other) for one, other in combinations(mappings, 2))
+
+
+def takes(mapping: LogMapping) -> set[str]:
+    """The columns from which a mapping takes what its rows say, those aside that only tell whose and when."""
+    about = {mapping.participant, mapping.record_id, *mapping.record_id_with, *mapping.only}
+    about |= {when.column for when in (mapping.date, mapping.reported_at) if when is not None}
+    if mapping.filled_in is not None:
+        about.add(mapping.filled_in.column)
+    return {column.strip() for column in mapping.columns()} - {(column or "").strip() for column in about}
+
+
+def _wanted(sheet: Sheet, mapping: LogMapping) -> Bools:
+    """The rows of the mapping's `only`."""
+    wanted = np.ones(len(sheet.rows), dtype=np.bool_)
+    for column, words in mapping.only.items():
+        wanted &= _holds(sheet, column, words)
+    return wanted
 
 
 def with_whole_ids(sheet: Sheet, mapping: LogMapping) -> Sheet:
