@@ -159,8 +159,8 @@ def _amounts(reader: Reader) -> Columns:
         expected = "a number with a decimal " + {".": "point", ",": "comma"}[mapping.decimal]
         detail = told(column, expected + ", digits only", "correct it in the log")
         reader.findings.lose(kinds == NOT_A_NUMBER, "not_a_number", detail, mapping.amount)
-        detail = "expected an amount of 0 or more; correct it in the log"
-        reader.findings.lose(kinds == NEGATIVE, "negative_amount", detail, mapping.amount)
+        below = "expected an amount of 0 or more; correct it in the log"
+        reader.findings.lose(kinds == NEGATIVE, "negative_amount", below, mapping.amount)
     stated = _stated_no(reader)
     zero = (kinds == NUMBER) & (values == 0)
     reader.findings.lose(
