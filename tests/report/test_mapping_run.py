@@ -206,17 +206,90 @@ def test_a_scale_beside_coded_doses_is_read_by_its_numbers(tmp_path: Path) -> No
     assert [each[0] for each in held(root)] == ["kratom"]
 
 
-def test_forms_that_cannot_be_told_apart_and_those_that_are_no_log_are_named(tmp_path: Path) -> None:
+def test_forms_of_one_row_share_it_and_those_that_are_no_log_are_named(tmp_path: Path) -> None:
     text = (
         "record_id,when,drug,amount_g,doses_complete,day,alcohol,days_complete,eyes,looks_complete\n"
         "P01,2026-03-01 08:00,kratom,2,2,2026-03-01,yes,2,blue,2\n"
     )
-    (tmp_path / "records.csv").write_text(text)
-    shown = show(tmp_path / "records.csv")
-    assert [entry["name"] for entry in proposed(shown)] == ["doses"]
-    assert "  day: days: its rows are those of another form; export it alone" in shown
+    root = make_study(tmp_path / "study", "Europe/Oslo", (), ("P01",))
+    shown = show(land(root, "_logs/records.csv", text))
+    entries = proposed(shown)
+    assert [(entry["name"], entry["filled_in"], "only" in entry) for entry in entries] == [
+        ("doses", {"column": "doses_complete"}, False), ("days", {"column": "days_complete"}, False),
+    ]  # fmt: skip
+    assert "of 1 rows 1 would be kept" in shown
     assert "  eyes: looks: makes no log" in shown
     assert "blue" not in shown
+    change_settings(root, logs=entries)
+    run(root)
+    assert quarantine(root) == []
+    assert [each[0] for each in held(root)] == ["alcohol", "kratom"]
+    assert rows(root, "select records_read, kept from source_file where kept > 0") == [(1, 1)]
+    check_counts(root)
+
+
+LABELLED = (
+    "Record ID,Event Name,Repeat Instrument,Repeat Instance,When did you take it?,What did you take?,How much (g)?,"
+    "Complete?,Date of this form,Which of these did you take? (choice=Kratom),Which of these did you take? "
+    "(choice=Alcohol),Which of these did you take? (choice=None of them),Complete?,Date of this form,"
+    + ",".join(["Falling asleep", "Staying asleep", "Waking too early", "Satisfied?", "Noticed by others?", "Worried?",
+                "In the way?"]) + ",Complete?\n"
+    "P01,Month 1,Dose log,1,2026-03-01 21:30,Kratom,2.5,Complete,,Unchecked,Unchecked,Unchecked,,,,,,,,,,\n"
+    "P01,Month 1,Dose log,2,2026-03-02 20:15,Kratom,3,Complete,,Unchecked,Unchecked,Unchecked,,,,,,,,,,\n"
+    "P01,Month 1,Evening form,1,,,,,2026-03-05,Checked,Unchecked,Unchecked,Complete,,,,,,,,,\n"
+    "P01,Month 1,Evening form,2,,,,,2026-03-06,Unchecked,Unchecked,Checked,Complete,,,,,,,,,\n"
+    "P02,Month 1,Evening form,1,,,,,2026-03-05,Unchecked,Checked,Unchecked,Incomplete,,,,,,,,,\n"
+    "P02,Month 1,,,,,,,,Unchecked,Unchecked,Unchecked,,2026-03-07,None,Mild,Severe,None,Moderate,Mild,Mild,Complete\n"
+)  # fmt: skip
+LABEL_CODES = '"0, None | 1, Mild | 2, Moderate | 3, Severe | 4, Very severe"'
+LABEL_DICTIONARY = (
+    '"Variable / Field Name","Form Name","Field Type","Field Label","Choices, Calculations, OR Slider Labels"\n'
+    "dose_time,dose_log,text,When did you take it?,\n"
+    'dose_drug,dose_log,radio,What did you take?,"1, Kratom | 2, Tea"\n'
+    'dose_g,dose_log,text,"<b>How much (g)?</b>",\nevening_date,evening,text,Date of this form,\n'
+    'took,evening,checkbox,Which of these did you take?,"1, Kratom | 2, Alcohol | 0, None of them"\n'
+    "isi_date,sleep,text,Date of this form,\n"
+    + "".join(f"isi_{k},sleep,radio,{text},{LABEL_CODES}\n" for k, text in enumerate(
+        ["Falling asleep", "Staying asleep", "Waking too early", "Satisfied?", "Noticed by others?", "Worried?",
+         "In the way?"], start=1))
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("with_dictionary", [True, False])
+def test_an_export_with_labels_is_described_by_its_questions(tmp_path: Path, with_dictionary: bool) -> None:
+    root = make_study(tmp_path / "study", "Europe/Oslo", (), ("P01", "P02"))
+    if with_dictionary:
+        land(root, "_logs/dictionary.csv", LABEL_DICTIONARY)
+    shown = show(land(root, "_logs/labels.csv", LABELLED))
+    entries = {entry["name"]: entry for entry in proposed(shown)}
+    doses, evening = entries["dose_log"], entries["evening" if with_dictionary else "evening_form"]
+    assert {key: doses[key] for key in ("layout", "participant", "substance", "amount", "unit_is", "filled_in")} == {
+        "layout": "long", "participant": "Record ID", "substance": "What did you take?", "amount": "How much (g)?",
+        "unit_is": "g", "filled_in": {"column": "Complete? (1)"},
+    }  # fmt: skip
+    assert doses["only"] == {"Repeat Instrument": ["Dose log"]}
+    assert (doses["record_id"], doses["record_id_with"]) == ("Repeat Instance", ["Event Name"])
+    assert evening["filled_in"] == {"column": "Complete? (2)"}
+    assert [(item["substance"], item["answer"]) for item in evening["items"]] == [
+        (code, f"Which of these did you take? (choice={word})") for code, word in (("kratom", "Kratom"),
+                                                                                 ("alcohol", "Alcohol"))
+    ]  # fmt: skip
+    assert all("codebook" not in entry for entry in entries.values())
+    change_settings(root, logs=list(entries.values()))
+    run(root)
+    assert quarantine(root) == []
+    check_counts(root)
+    assert held(root) == [
+        ("alcohol", "2026-03-05", "day", "none"), ("alcohol", "2026-03-06", "day", "none"),
+        ("kratom", "2026-03-01T21:30", "exact", "2.5"), ("kratom", "2026-03-02T20:15", "exact", "3"),
+        ("kratom", "2026-03-05", "day", ""), ("kratom", "2026-03-06", "day", "none"),
+    ]  # fmt: skip
+    foretold = re.search(r"of 6 rows (\d) would be kept", shown)
+    assert foretold is not None
+    assert rows(root, "select sum(kept) from source_file where source = 'csv_log'") == [(int(foretold[1]),)]
+    # The items of a scale are known by the names of their fields alone.
+    scores = rows(root, "select instrument, total from scale_response")
+    assert scores == ([("ISI", 0 + 1 + 3 + 0 + 2 + 1 + 1)] if with_dictionary else [])
 
 
 def _hide_first(book: Workbook) -> None:

@@ -33,7 +33,7 @@ _LONG_ONLY = (
     "recall",
 )
 _IN_CALENDARS = ("substance", "substance_is", "unit", "unit_is")
-_BOX = re.compile(r"___\w+\Z|\(choice=.*\)\Z")
+_BOX = re.compile(r"___\w+\Z|\(choice=.*\)( \(\d+\))?\Z")
 ITEM_COUNTS = {"ISI": 7, "SOWS": 16, "SOWS_GOSSOP": 10, "COWS": 11, "PSQI": 7, "AIS": 8}
 _YAML_WORDS = {True: ("yes", "true", "on"), False: ("no", "false", "off"), None: ("",)}
 

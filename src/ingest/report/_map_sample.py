@@ -23,7 +23,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?", re.ASCII)
 _NUMBER = {".": re.compile(r"-?(\d+\.?\d*|\.\d+)", re.ASCII), ",": re.compile(r"-?(\d+,?\d*|,\d+)", re.ASCII)}
-_BOX = re.compile(r"___\w+\Z")
+_BOX = re.compile(r"___\w+\Z|\(choice=.*\)( \(\d+\))?\Z")
 _LONG_WORD, _MOST_WORDS = 40, 4
 YES = frozenset({"yes", "y", "true", "ja", "j", "oui", "sí", "si", "1", "checked"})
 NO = frozenset({"no", "n", "false", "nein", "nei", "nej", "non", "0", "none", "unchecked"})

@@ -20,6 +20,7 @@ _HEADERS = (
     ("Variable / Field Name", "Field Type", "Choices, Calculations, OR Slider Labels"),
     ("field_name", "field_type", "select_choices_or_calculations"),
 )
+_LABELS = (("Field Label", "Form Name"), ("field_label", "form_name"))
 _CHOSEN = {"radio", "dropdown"}
 _FIXED = {"yesno": {"1": "Yes", "0": "No"}, "truefalse": {"1": "True", "0": "False"}}
 
@@ -52,6 +53,23 @@ def boxes_of(sheet: Sheet) -> dict[str, str]:
         if kind.strip().lower() == "checkbox"
         for code, word in _choices(text).items()
     }
+
+
+def labels_of(sheet: Sheet) -> list[tuple[str, str, str]]:
+    """Header in an export with labels, column in one with codes, and form, of each field and each box of a field."""
+    names = next(names for names in _HEADERS if set(names) <= set(sheet.header))
+    label, form = next(both for raw, both in zip(_HEADERS, _LABELS, strict=True) if raw == names)
+    if not {label, form} <= set(sheet.header):
+        return []
+    fields, labels, forms = (sheet.column(name).to_pylist() for name in (names[0], label, form))
+    boxes: dict[str, list[tuple[str, str]]] = {}
+    for box, word in boxes_of(sheet).items():
+        boxes.setdefault(box.partition("___")[0], []).append((box, word))
+    found = []
+    for field, text, of in zip(fields, labels, forms, strict=True):
+        ticks = boxes.get(field.strip())
+        found += [(f"{text} (choice={word})", box, of) for box, word in ticks] if ticks else [(text, field.strip(), of)]
+    return found
 
 
 def merged(books: Sequence[Codes]) -> Codes:
