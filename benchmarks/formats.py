@@ -111,7 +111,7 @@ def one(layout: str, nights: int, settings: Settings) -> Cost:
             raise ValueError(f"{layout}: expected one claim by {source}, got {sorted(roles)}")
         members.append(Member(ordinal, name, roles[source], _opener(data)))
     facts = ExportFacts("0" * 20, source, _WHEN, _WHEN)
-    person = Person("0" * 20, "b1", "Africa/Lagos", "roster")
+    person = Person("0" * 20, "b1", "Africa/Lagos", "roster", "0" * 32)
 
     def ours() -> tuple[int, int, int]:
         decoded = decoder(source).decode(members, settings)
