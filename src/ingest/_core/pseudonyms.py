@@ -30,6 +30,14 @@ def participant_id(key: bytes, ref: str) -> str:
     return "p" + hmac.new(key, ref.encode(), sha256).hexdigest()[:20]
 
 
+def report_secret(key: bytes, ref: str) -> str:
+    """What goes into the ids of a participant's reports: 128 bits in hexadecimal digits, written nowhere.
+
+    The first byte is no part of UTF-8, so that it is nobody's pseudonym.
+    """
+    return hmac.new(key, b"\xff" + ref.encode(), sha256).hexdigest()[:32]
+
+
 def tombstone_of(key: bytes, participant_id: str) -> str:
     """What stays of who was erased: HMAC-SHA256 of the participant_id, which neither it nor the ref follows from."""
     return hmac.new(key, b"tombstone/" + participant_id.encode(), sha256).hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ingest._core.errors import Terminal
 from ingest._core.files import TMP_PREFIX, sync_folder, write_bytes
-from ingest._core.pseudonyms import KEY_BYTES, participant_id, read_key
+from ingest._core.pseudonyms import KEY_BYTES, participant_id, read_key, report_secret
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
@@ -47,7 +47,7 @@ def people(study: Study) -> dict[str, Person]:
     found = {}
     for ref, entry in study.roster.entries.items():
         zone_name, basis = study.zone_of(entry)
-        found[ref] = Person(participant_id(key, ref), ref, zone_name, basis, _secret(key, ref))
+        found[ref] = Person(participant_id(key, ref), ref, zone_name, basis, report_secret(key, ref))
     return found
 
 
@@ -60,11 +60,6 @@ def waiting_ids(study: Study) -> set[str]:
 def entries_by_id(study: Study) -> dict[str, RosterEntry]:
     """Roster entries by participant_id."""
     return {person.participant_id: study.roster.entries[ref] for ref, person in people(study).items()}
-
-
-def _secret(key: bytes, ref: str) -> str:
-    """128 bits in hexadecimal digits; the first byte is no part of UTF-8, so that no ref has this as its pseudonym."""
-    return hmac.new(key, b"\xff" + ref.encode(), sha256).hexdigest()[:32]
 
 
 def write_links(study: Study, known: Mapping[str, Person]) -> None:
