@@ -65,7 +65,7 @@ def labels_of(sheet: Sheet) -> list[tuple[str, str, str]]:
     boxes: dict[str, list[tuple[str, str]]] = {}
     for box, word in boxes_of(sheet).items():
         boxes.setdefault(box.partition("___")[0], []).append((box, word))
-    found = []
+    found: list[tuple[str, str, str]] = []
     for field, text, of in zip(fields, labels, forms, strict=True):
         ticks = boxes.get(field.strip())
         found += [(f"{text} (choice={word})", box, of) for box, word in ticks] if ticks else [(text, field.strip(), of)]
