@@ -86,18 +86,19 @@ def test_row_13_uncommitted_files_are_swept_once_they_are_old(fresh: Start, tmp_
     ran(root, PRESENT)
     part = next((root / "lake" / "sleep_session").rglob("*.parquet"))
     planted = [part.with_name("0" * 64 + "." + "1" * 16 + ".parquet"), part.with_name(f"{TMP_PREFIX}x"),
-               root / "identity" / f"{TMP_PREFIX}y", part.with_name(part.name.replace(".", ".0", 1))]  # fmt: skip
+               root / "identity" / f"{TMP_PREFIX}y",
+               root / "ops" / f"{TMP_PREFIX}z", part.with_name(part.name.replace(".", ".0", 1))]  # fmt: skip
     for path in planted:
         path.write_bytes(part.read_bytes())
     ran(root, PRESENT)
-    assert [path.exists() for path in planted] == [True] * 4
+    assert [path.exists() for path in planted] == [True] * 5
     assert part.exists()
     hours_ago = (PRESENT - timedelta(hours=2)).timestamp()
     for path in planted:
         os.utime(path, (hours_ago, hours_ago))
     os.utime(part, (hours_ago, hours_ago))
     ran(root, PRESENT)
-    assert [path.exists() for path in planted] == [False] * 4
+    assert [path.exists() for path in planted] == [False] * 5
     assert differences(root, fresh.wanted[PRESENT]) == []
 
 

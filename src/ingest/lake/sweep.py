@@ -13,12 +13,13 @@ _PERSON = "participant_id="
 
 
 def sweep(study: Study, committed: Callable[[str], Mapping[str, str]], before_timestamp: float) -> int:
-    """Remove what a run that ended in between left in lake and identity; returns how many files.
+    """Remove what a run that ended in between left in lake, identity and ops; returns how many files.
 
     `committed` gives a participant's exports: inputs_hash by source_file_id. Whatever is younger than the POSIX
     time given may be a file that another run is about to commit, and stays.
     """
-    count = sum(sweep_temporary(folder, before_timestamp) for folder in (study.lake, study.identity))
+    written = (study.lake, study.identity, study.root / "ops")
+    count = sum(sweep_temporary(folder, before_timestamp) for folder in written)
     for table in tables(LAKE):
         for folder in _entries(study.lake / table):
             held = committed(folder.name.removeprefix(_PERSON))
