@@ -12,6 +12,7 @@ import re
 import sys
 import tomllib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ def rows() -> dict[int, dict[str, Any]]:
     return {each["row"]: each for each in tomllib.loads((TESTS / "faults" / "rows.toml").read_text("utf-8"))["fault"]}
 
 
-def tests_of_rows() -> dict[int, list[str]]:
-    """`file::test` of all tests that say they hold a row, by row."""
+@cache
+def tests_of_rows(folder: Path = TESTS) -> dict[int, list[str]]:
+    """`file::test` of all tests below a folder that say they hold a row, by row."""
     found: dict[int, list[str]] = defaultdict(list)
-    for path in sorted(TESTS.rglob("test_*.py")):
+    for path in sorted(folder.rglob("test_*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         everywhere = [row for node in tree.body if isinstance(node, ast.Assign)
                       and [ast.unparse(target) for target in node.targets] == ["pytestmark"]
@@ -38,7 +40,7 @@ def tests_of_rows() -> dict[int, list[str]]:
                 named = _NAMED.match(node.name)
                 marks = [row for decorator in node.decorator_list for row in _marked(decorator)]
                 for row in sorted({*everywhere, *marks, *([int(named[1])] if named else [])}):
-                    found[row].append(f"{path.relative_to(TESTS.parent).as_posix()}::{node.name}")
+                    found[row].append(f"{path.relative_to(folder.parent).as_posix()}::{node.name}")
     return dict(found)
 
 

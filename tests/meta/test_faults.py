@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from faults import page
 
 ROWS = page.rows()
@@ -32,13 +30,12 @@ def test_tests_hold_rows_that_exist() -> None:
     assert set(page.tests_of_rows()) - set(ROWS) == set()
 
 
-def test_names_and_marks_are_both_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_and_marks_are_both_seen(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_a.py").write_text(
         "import pytest\n\n\n@pytest.mark.fault(3, 5)\ndef test_x():\n    pass\n\n\ndef test_row_07_y():\n    pass\n\n\n"
         "def test_z():\n    pass\n"
     )
-    monkeypatch.setattr(page, "TESTS", tmp_path / "tests")
-    assert page.tests_of_rows() == {
+    assert page.tests_of_rows(tmp_path / "tests") == {
         3: ["tests/test_a.py::test_x"], 5: ["tests/test_a.py::test_x"], 7: ["tests/test_a.py::test_row_07_y"],
     }  # fmt: skip
