@@ -27,7 +27,7 @@ def rows() -> dict[int, dict[str, Any]]:
 
 
 @cache
-def tests_of_rows(folder: Path = TESTS) -> dict[int, list[str]]:
+def held_by_tests(folder: Path = TESTS) -> dict[int, list[str]]:
     """`file::test` of all tests below a folder that say they hold a row, by row."""
     found: dict[int, list[str]] = defaultdict(list)
     for path in sorted(folder.rglob("test_*.py")):
@@ -64,7 +64,7 @@ def in_words(found: dict[str, Any]) -> str:
 
 def render(found: dict[str, Any] | None) -> str:
     """The page."""
-    held = tests_of_rows()
+    held = held_by_tests()
     parts = [_HEAD, _last_soak(found)]
     group = ""
     for number, each in sorted(rows().items()):

@@ -22,12 +22,12 @@ def test_every_row_is_there_once() -> None:
 
 
 def test_a_row_is_held_by_tests_or_said_to_be_not_built() -> None:
-    held = page.tests_of_rows()
+    held = page.held_by_tests()
     assert [row for row, each in sorted(ROWS.items()) if not held.get(row) and not each.get("not_built")] == []
 
 
 def test_tests_hold_rows_that_exist() -> None:
-    assert set(page.tests_of_rows()) - set(ROWS) == set()
+    assert set(page.held_by_tests()) - set(ROWS) == set()
 
 
 def test_names_and_marks_are_both_seen(tmp_path: Path) -> None:
@@ -36,6 +36,6 @@ def test_names_and_marks_are_both_seen(tmp_path: Path) -> None:
         "import pytest\n\n\n@pytest.mark.fault(3, 5)\ndef test_x():\n    pass\n\n\ndef test_row_07_y():\n    pass\n\n\n"
         "def test_z():\n    pass\n"
     )
-    assert page.tests_of_rows(tmp_path / "tests") == {
+    assert page.held_by_tests(tmp_path / "tests") == {
         3: ["tests/test_a.py::test_x"], 5: ["tests/test_a.py::test_x"], 7: ["tests/test_a.py::test_row_07_y"],
     }  # fmt: skip
