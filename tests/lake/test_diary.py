@@ -57,7 +57,7 @@ def test_diary_and_device_stand_side_by_side(study: Path) -> None:
     assert rows(study, "select dose_count_6h, amount_3h, anchor_basis from night_exposure where "
                 "night_date = '2026-03-01' and anchor = 'onset'")[0][2] == "measured"  # fmt: skip
     (bad,) = quarantine(study)
-    assert (bad.kind, bad.locator, bad.reason) == ("diary", "row 3, sol_min", "negative_minutes")
+    assert (bad.kind, bad.locator, bad.reason) == ("diary", "row 3, sol", "negative_minutes")
 
 
 def test_an_edited_answer_counts_and_the_old_one_is_kept(study: Path) -> None:

@@ -77,7 +77,7 @@ def test_days_to_come_are_refused_day_by_day() -> None:
     read = decode("drug,2026-03-01,2027-03-01\nkratom,1,1\nalcohol,,1\n", settings_with(CALENDAR))
     assert [use["source_row"] for use in harmonise(read).to_pylist()] == [1]
     assert [locator for locator, _ in lines_of(read, "value")] == ["row 1, use 2, column 3"]
-    assert [locator for locator, _ in lines_of(read, "substance_use")] == ["row 2"]
+    assert [locator for locator, _ in lines_of(read, "substance_use")] == ["row 2, column 3"]
 
 
 @given(
