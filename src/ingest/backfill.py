@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingest._core.errors import WrongUse
-from ingest._core.files import inside
 from ingest._core.interval import Arrived, arrived_interval, nights_interval
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
@@ -23,7 +20,7 @@ from ingest.decode.registry import decoder, decoders
 from ingest.harmonise.identity import people
 from ingest.lake.load import load_batch
 from ingest.lake.plan import in_batches, inputs_hash, owner_of, plan, with_later_logs
-from ingest.lake.store import Manifest, manifest, manifests
+from ingest.lake.store import Manifest, manifest, manifests, read_part
 from ingest.mart.rebuild import mart_states, why_stale
 from ingest.pipeline import Step, refresh
 from ingest.publish.ops import OpsRun, recorded
@@ -181,10 +178,7 @@ def _have_nights(ids: Sequence[str], span: tuple[date, date], only: Only) -> str
 def _with_nights(study: Study, span: tuple[date, date], only: Only) -> list[str]:
     found = []
     for participant_id in sorted(only.participants or mart_states(study.lake)):
-        path: Path = inside(study.lake, "night", f"participant_id={participant_id}", "part.parquet")
-        if not path.exists():
-            continue
-        rows = pq.ParquetFile(path).read(["night_date", "source"])
+        rows = read_part(study.lake, "night", participant_id, ["night_date", "source"])
         days = rows["night_date"]
         within = pc.and_(pc.greater_equal(days, span[0]), pc.less_equal(days, span[1]))
         sources = rows["source"].filter(within).unique().to_pylist()

@@ -19,7 +19,7 @@ from ingest._core.settings_storage import ObjectStorage, is_url, place
 from ingest._core.study import Study
 from ingest.lake.load import load_batch
 from ingest.lake.plan import plan
-from ingest.lake.store import Manifest, manifests, participants, read_all, to_parquet
+from ingest.lake.store import Manifest, manifests, participants, read_all, read_part, to_parquet
 from ingest.mart.rebuild import rebuild, stale
 from ingest.report.quarantine import Line, lines
 
@@ -73,8 +73,7 @@ def _convert(study: Study, to: Path) -> Iterator[str]:
                 write_bytes(to / f"{name}.parquet", to_parquet(tables[name]))
                 yield f"{to / name}.parquet: {len(tables[name])} rows"
         for name in _FROM_MARTS:
-            part = inside(study.lake, name, f"participant_id={pid}", "part.parquet")
-            write_bytes(to / f"{name}.parquet", part.read_bytes())
+            write_bytes(to / f"{name}.parquet", to_parquet(read_part(study.lake, name, pid)))
             yield f"{to / name}.parquet"
 
 

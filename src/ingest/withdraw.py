@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-import pyarrow.parquet as pq
-
 from ingest._core import clock
 from ingest._core.csv_edit import with_cell
 from ingest._core.errors import WrongUse
-from ingest._core.files import inside, write_bytes
+from ingest._core.files import write_bytes
 from ingest._core.pseudonyms import participant_id as id_of
 from ingest._core.pseudonyms import read_key
 from ingest._core.roster import RosterEntry
@@ -18,6 +16,7 @@ from ingest._core.study import Study, consent_lock, open_study
 from ingest._core.tombstones import tombstones
 from ingest.erase import Erased, erase, find
 from ingest.harmonise.identity import entries_by_id
+from ingest.lake.store import read_part
 from ingest.pipeline import Step, refresh, silent
 
 
@@ -50,8 +49,8 @@ def withdraw(study: Study, participant: str, on: date, keep: bool, step: Step = 
     if not keep:
         return Withdrawn(on, erased=erase(now, pid))
     _, published = refresh(now, step, [pid], scrub=True)
-    part = inside(now.lake, "night", f"participant_id={pid}", "part.parquet")
-    return Withdrawn(on, pq.read_metadata(part).num_rows, pid in published.published)
+    nights = len(read_part(now.lake, "night", pid, ["night_date"]))
+    return Withdrawn(on, nights, pid in published.published)
 
 
 def write_down(study: Study, pid: str, on: date) -> None:

@@ -249,9 +249,24 @@ def _manifest_name(participant_id: str) -> str:
     return participant_id if participant_id.startswith("_") else f"participant_id={participant_id}"
 
 
+def part_path(lake: Path, table: str, participant_id: str) -> Path:
+    """Where a mart table of one participant stands."""
+    return inside(lake, table, f"participant_id={participant_id}", "part.parquet")
+
+
+def read_part(lake: Path, table: str, participant_id: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A mart table of one participant (some `columns` of it), as last written; empty where there is none."""
+    try:
+        data = part_path(lake, table, participant_id).read_bytes()
+    except FileNotFoundError:
+        empty = arrow_schema(table).empty_table()
+        return empty if columns is None else empty.select(columns)
+    return pq.ParquetFile(pa.BufferReader(data)).read(columns)
+
+
 def write_part(lake: Path, table: str, participant_id: str, rows: pa.Table) -> None:
     """A mart table of one participant, atomically."""
-    path = inside(lake, table, f"participant_id={participant_id}", "part.parquet")
+    path = part_path(lake, table, participant_id)
     data = to_parquet(rows)
     if not path.exists() or path.read_bytes() != data:
         write_bytes(path, data)

@@ -6,18 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingest._core.clock import day_number
-from ingest._core.contract import arrow_schema
-from ingest._core.files import digest, inside
+from ingest._core.files import digest
 from ingest._core.settings_association import Primary
 from ingest._core.study import Study
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import CohortState, write_cohort
-from ingest.lake.store import manifests, read
+from ingest.lake.store import manifests, read, read_part
 from ingest.mart.association import Block, association, is_primary_block, person_blocks
 from ingest.mart.consent import consented
 from ingest.mart.dose_sleep import Cell, dose_sleep, person_cells
@@ -94,7 +91,7 @@ def cohort_hash(study: Study, used: Sequence[MartState]) -> str:
 def _gather(study: Study, participant_id: str, gathered: _Gathered) -> None:
     settings = study.settings.association
     person = person_settings(study, participant_id, entries_by_id(study)[participant_id])
-    marts = {table: _part(study, table, participant_id) for table in _MARTS}
+    marts = {table: read_part(study.lake, table, participant_id) for table in _MARTS}
     of = manifests(study.lake, participant_id)
     exported = any(each.status in ("loaded", "partial") for each in of)
     own = series(marts, person, study.settings, _withdrawal(study, person))
@@ -107,11 +104,6 @@ def _gather(study: Study, participant_id: str, gathered: _Gathered) -> None:
     gathered.flows.append(PersonFlow(exported, len(marts["night"]), person_flow(own, blocks, settings.primary)))
     if settings.primary is not None:
         _add_primary(own, blocks, settings.primary, gathered)
-
-
-def _part(study: Study, table: str, participant_id: str) -> pa.Table:
-    path = inside(study.lake, table, f"participant_id={participant_id}", "part.parquet")
-    return pq.ParquetFile(path).read() if path.exists() else arrow_schema(table).empty_table()
 
 
 def _withdrawal(study: Study, person: PersonSettings) -> dict[int, float]:

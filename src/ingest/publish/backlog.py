@@ -8,16 +8,14 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingest._core.consents import is_granted
-from ingest._core.contract import arrow_schema
-from ingest._core.files import inside
 from ingest._core.study import Study
 from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import NotAFile, units
 from ingest.harmonise.identity import entries_by_id, people
 from ingest.lake.plan import owner_of
+from ingest.lake.store import read_part
 from ingest.mart.rebuild import MartState
 
 _HANDED_IN = ("sleep", "substance_use", "scales")
@@ -45,8 +43,7 @@ class Unpublished:
 
 def coverage_of(study: Study, participant_id: str) -> pa.Table:
     """The participant's rows of coverage as the marts hold them; none without marts."""
-    path = inside(study.lake, "coverage", f"participant_id={participant_id}", "part.parquet")
-    return pq.ParquetFile(path).read() if path.exists() else arrow_schema("coverage").empty_table()
+    return read_part(study.lake, "coverage", participant_id)
 
 
 def silent(study: Study, today: date) -> list[Silent]:

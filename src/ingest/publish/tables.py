@@ -14,11 +14,11 @@ import pyarrow as pa
 from ingest._core import contract
 from ingest._core.contract import LAKE, MART, PUBLISH
 from ingest._core.errors import Terminal, Transient
-from ingest._core.files import inside, sha256_of
+from ingest._core.files import sha256_of
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, cohort_path
-from ingest.lake.store import Manifest, parquet_path
+from ingest.lake.store import Manifest, parquet_path, part_path
 from ingest.mart.rebuild import MartState, source_file_rows
 from ingest.publish.shape import STAGES, cells, clustered_key, quoted
 
@@ -140,7 +140,7 @@ def _select_files(lake: Path, table: str, people: Sequence[Person]) -> tuple[str
 
 def _files(lake: Path, table: str, people: Sequence[Person]) -> list[str]:
     if contract.schemas()[table]["stage"] == MART:
-        parts = [inside(lake, table, f"participant_id={p.participant_id}", "part.parquet") for p in people]
+        parts = [part_path(lake, table, p.participant_id) for p in people]
         return [str(path) for path in parts if path.exists()]
     return [str(_verified(lake, table, each)) for person in people for each in person.manifests if table in each.files]
 

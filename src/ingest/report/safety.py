@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingest._core import clock
 from ingest._core.acknowledgements import NAME, Acknowledgement, add_acknowledgement, read_acknowledgements
 from ingest._core.errors import WrongUse
-from ingest._core.files import inside
 from ingest._core.roster import NOBODY
 from ingest._core.settings import Safety
 from ingest._core.study import Study
 from ingest.harmonise.identity import entries_by_id, people
-from ingest.lake.store import manifests, participants, read
+from ingest.lake.store import manifests, participants, read, read_part
 from ingest.mart.rebuild import mart_states
 from ingest.mart.safety import RULES, closes
 
@@ -72,8 +70,7 @@ def safety_state(study: Study) -> SafetyState:
 
 def signals(study: Study, participant_id: str) -> list[SignalLine]:
     """A participant's signals as the marts hold them, in the order of the table's key."""
-    path = inside(study.lake, "safety_signal", f"participant_id={participant_id}", "part.parquet")
-    return [SignalLine(**row) for row in pq.ParquetFile(path).read().to_pylist()] if path.exists() else []
+    return [SignalLine(**row) for row in read_part(study.lake, "safety_signal", participant_id).to_pylist()]
 
 
 def _unasked(study: Study, rules: Safety) -> list[str]:

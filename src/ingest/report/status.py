@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from ingest._core.contract import arrow_schema
 from ingest._core.errors import IngestError
-from ingest._core.files import inside
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
-from ingest.lake.store import Manifest, manifests, participants, read
+from ingest.lake.store import Manifest, manifests, participants, read, read_part
 from ingest.mart.rebuild import mart_states, stale
 from ingest.publish.reading import exists
 from ingest.report.expectations import expectations
@@ -117,8 +114,7 @@ def _count(line: SourceLine, of: Manifest) -> None:
 
 
 def _person(study: Study, participant_id: str) -> PersonLine:
-    path = inside(study.lake, "coverage", f"participant_id={participant_id}", "part.parquet")
-    rows = pq.ParquetFile(path).read() if path.exists() else arrow_schema("coverage").empty_table()
+    rows = read_part(study.lake, "coverage", participant_id)
     nights = rows.filter(rows["has_sleep"])["date"]
     return PersonLine(participant_id, len(nights), pc.min(nights).as_py(), pc.max(nights).as_py(), len(rows),
                       pc.sum(rows["has_log"]).as_py() or 0)  # fmt: skip

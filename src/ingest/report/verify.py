@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
-import pyarrow.parquet as pq
-
-from ingest._core.files import inside
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
 from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import Unit, units
 from ingest.lake.cohort_store import COHORT_ID
-from ingest.lake.store import Manifest, manifests, parquet_path, participants, retire
+from ingest.lake.store import Manifest, manifests, parquet_path, participants, read_part, retire
 from ingest.mart.rebuild import mart_states, published_before
 from ingest.publish.reading import Reader, exists, opened
 from ingest.report._consent import Broken, erased_traces, outside_consent
@@ -82,8 +79,7 @@ def _counts(held: dict[str, list[Manifest]]) -> Iterator[Broken]:
 
 def _nights(study: Study) -> Iterator[Broken]:
     for pid in sorted(mart_states(study.lake).keys() - {NOBODY}):
-        path = inside(study.lake, "night_source", f"participant_id={pid}", "part.parquet")
-        rows = pq.ParquetFile(path).read(["night_date", "role"]).to_pylist() if path.exists() else []
+        rows = read_part(study.lake, "night_source", pid, ["night_date", "role"]).to_pylist()
         mains = [row["night_date"] for row in rows if row["role"] == "main"]
         if len(set(mains)) < len(mains):
             yield Broken("I3", f"participant {pid}: {len(mains) - len(set(mains))} night dates with two main nights")
