@@ -19,7 +19,7 @@ from ingest._core.log_mapping import LogMapping, ScaleColumns
 from ingest._core.settings_association import Association
 from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_codes import strange_codes
-from ingest._core.settings_handout import Release, Scales
+from ingest._core.settings_handout import Release, Scales, SmallCells
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_monitor import Monitor
 from ingest._core.settings_phases import Phases
@@ -242,6 +242,7 @@ class Settings(Strict):
     monitor: Monitor = Monitor()
     scales: Scales = Scales()
     release: Release = Release()
+    small_cells: SmallCells = SmallCells()
     part2: bool = Field(False, description="the records are under 42 CFR Part 2; needs `part2_notice`")
     part2_notice: str | None = Field(
         None, min_length=1, max_length=4000, description="the notice that goes with every release (42 CFR 2.32)"

@@ -1,4 +1,4 @@
-"""The sections of study.yaml about what is handed to others: `scales` and `release`."""
+"""The sections of study.yaml about what is handed to others: `scales`, `release` and `small_cells`."""
 
 from __future__ import annotations
 
@@ -31,3 +31,13 @@ class Release(Strict):
     withdrawn: Literal["leave_out", "keep"] = Field(
         "leave_out", description="people who have withdrawn: out of releases from that day on, or kept by protocol"
     )
+
+
+class SmallCells(Strict):
+    """What tables of aggregates hide, and how they round what they show (docs/releases.md)."""
+
+    min_participants: int | None = Field(
+        None, ge=2, description="a cell of fewer participants is hidden; no default: without it no aggregates are shown"
+    )
+    round_to: int = Field(5, ge=1, description="counts that are shown are rounded to multiples of it")
+    digits: int = Field(3, ge=1, le=15, description="significant digits of other statistics that are shown")

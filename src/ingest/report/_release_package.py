@@ -21,7 +21,8 @@ from ingest.report._release_files import sums
 
 RELEASED_SETTINGS = {
     "study", "time_zone", "history", "source_priority", "bounds", "samples", "nights", "trend", "exposure", "phases",
-    "association", "insomnia", "journals", "publish", "scales", "release", "part2", "substances", "safety", "logs",
+    "association", "insomnia", "journals", "publish", "scales", "release", "small_cells", "part2", "substances",
+    "safety", "logs",
 }  # fmt: skip
 WITHHELD_SETTINGS = {"quiet_seconds", "batch_bytes", "warehouse", "allow_shared", "monitor", "part2_notice"}
 WITHHELD_SETTINGS |= {"landing", "lake", "object_storage"}  # addresses, with names of buckets
