@@ -86,6 +86,9 @@ substances: []
 # part2: true
 # part2_notice: the words that go with every release
 
+# Tables of aggregates: cells of fewer participants are hidden. Without it none are shown.
+# small_cells: {{min_participants: 11, round_to: 5, digits: 3}}
+
 # What the columns of your own logs mean. docs/logs.md has examples; the canonical long log needs no entry.
 logs: []
 """
