@@ -39,7 +39,8 @@ class Net:
     @cached_property
     def counts(self) -> _Ints:
         """Participants by cell."""
-        return self.inside.sum(axis=1)
+        counts: _Ints = self.inside.sum(axis=1)
+        return counts
 
     @cached_property
     def relations(self) -> list[tuple[int, _Ints]]:
@@ -129,13 +130,13 @@ def _narrowed(net: Net, known: _Bools, at_least: int, small: _Bools, zeros: bool
     reach = at_least * _times(net, known)
     program = _Program(net, known, int(net.counts.sum()) + reach)
     low, high = net.counts.copy(), net.counts.copy()
-    for cell in np.flatnonzero(matters):
+    for cell in map(int, np.flatnonzero(matters)):
         if not _wide(cell, low, high, small, reach):
             for sign in (1, -1):
                 found = program.extreme(cell, sign)
                 low, high = np.minimum(low, found), np.maximum(high, found)
         if not _wide(cell, low, high, small, reach):
-            yield int(cell)
+            yield cell
 
 
 def _wide(cell: int, low: _Ints, high: _Ints, small: _Bools, reach: int) -> bool:
@@ -194,4 +195,4 @@ def _nearest(net: Net, could_go: _Bools, exposed: int) -> int:
     for cells in (beside | below, above):
         if near := [cell for cell in cells if could_go[cell]]:
             return min(near, key=lambda cell: (net.counts[cell], cell))
-    return min(np.flatnonzero(could_go), key=lambda cell: (net.counts[cell], cell))
+    return min(map(int, np.flatnonzero(could_go)), key=lambda cell: (net.counts[cell], cell))
