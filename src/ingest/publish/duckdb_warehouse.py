@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -140,14 +141,15 @@ class DuckdbWarehouse:
         """The connection that rows are selected in."""
         return self._connection
 
-    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> int:
-        """Add what a SELECT in `source` gives; `ids` are whose rows these are, None for the cohort's.
+    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> Callable[[], int]:
+        """Add what a SELECT in `source` gives; `ids` are whose rows these are, None for the cohort's. What comes back
+        says how many rows.
 
         Raises Terminal where two rows have one key.
         """
         count = self._connection.execute(f"INSERT INTO {table} ({columns(table)}) {sql}", parameters).fetchall()
         self._check_key(table, ids)
-        return int(count[0][0])
+        return partial(int, count[0][0])
 
     def insert_arrow(self, table: str, rows: pa.Table) -> None:
         """Add rows."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import duckdb
@@ -27,6 +29,8 @@ LOCK_WAIT = "30s"
 _LOCK_CLASS = 0x51EE9
 _BATCH_ROWS = 50_000
 _MANY = 20
+_SESSIONS = 2
+_SORT_MEMORY = "256MB"
 _STATISTICS = "pg_statistic"
 """Holds values of columns; who owns the database may vacuum it, and the server only warns whoever does not."""
 log = logging.getLogger(__name__)
@@ -40,7 +44,9 @@ class PostgresWarehouse:
         self._url = url
         self._connection: Connection
         self._touched = False
-        self._source: duckdb.DuckDBPyConnection
+        self._sources: deque[duckdb.DuckDBPyConnection]
+        self._copier: ThreadPoolExecutor
+        self._copying: Future[int]
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -107,37 +113,55 @@ class PostgresWarehouse:
         """The warehouse without the rows `todo` replaces, to be filled; committed at the end."""
         if has.unusable is None:
             self._delete(todo)
-        spill = self._study.root / "postgresql"
-        try:
-            with session(spill) as self._source:
-                yield
-        finally:
-            sweep(spill)
+        with self._selecting():
+            yield
+            self._copying.result()
         self._add_keys()
         make_views(self._study.settings, *self._views())
         self._connection.commit()
         if todo.scrub:
             with clear_errors(NAME):
-                self._each("VACUUM (FULL, ANALYZE)", *contract.published_tables(), _STATISTICS)
+                self._each("VACUUM (FULL, ANALYZE)", [*contract.published_tables(), _STATISTICS])
         elif has.unusable is not None:
             self._tidy("ANALYZE")  # nothing was deleted; VACUUM would read and write all of it once more
         elif has.upgraded or todo.removed or len(todo.people) >= _MANY:
             self._tidy("VACUUM (ANALYZE)")
 
-    def source(self) -> duckdb.DuckDBPyConnection:
-        """The connection that rows are selected in."""
-        return self._source
-
-    def insert(self, table: str, sql: str, parameters: list[list[str]], _ids: list[str] | None) -> int:
-        """COPY what a SELECT in `source` gives, in batches; returns how many rows.
-
-        Raises Terminal where two rows have one key.
+    @contextmanager
+    def _selecting(self) -> Iterator[None]:
+        """Two sessions that rows are selected in by turns, and a thread that copies from the one while the other
+        is at work: the server takes in a table while the next is read and sorted.
         """
-        reader = self._source.execute(sql, parameters).to_arrow_reader(_BATCH_ROWS)
-        return self._copy(table, reader)
+        spills = [self._study.root / f"postgresql-{n}" for n in range(2)]
+        try:
+            with ExitStack() as until_done:
+                self._sources = deque(until_done.enter_context(session(spill)) for spill in spills)
+                self._copier = until_done.enter_context(ThreadPoolExecutor(1))
+                self._copying = self._copier.submit(int)
+                yield
+        finally:
+            for spill in spills:
+                sweep(spill)
+
+    def source(self) -> duckdb.DuckDBPyConnection:
+        """The connection that the next rows are selected in."""
+        return self._sources[0]
+
+    def insert(self, table: str, sql: str, parameters: list[list[str]], _ids: list[str] | None) -> Callable[[], int]:
+        """COPY what a SELECT in `source` gives, in batches; waits for the one before. What comes back waits for this
+        one and says how many rows.
+
+        Raises Terminal where two rows have one key, of this table or of the one before.
+        """
+        reader = self._sources[0].execute(sql, parameters).to_arrow_reader(_BATCH_ROWS)
+        self._copying.result()
+        self._copying = self._copier.submit(self._copy, table, reader)
+        self._sources.rotate()
+        return self._copying.result
 
     def insert_arrow(self, table: str, added: pa.Table) -> None:
         """Add rows."""
+        self._copying.result()
         self._copy(table, added.to_reader())
 
     def size_bytes(self) -> int:
@@ -168,6 +192,7 @@ class PostgresWarehouse:
         sql = ("SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
                "AND relkind = 'r' AND NOT relhasindex")  # fmt: skip
         without = {name for (name,) in rows(self._connection, sql)}
+        run(self._connection, f"SET LOCAL maintenance_work_mem = '{_SORT_MEMORY}'")
         for table in contract.published_tables():
             if table in without:
                 try:
@@ -179,13 +204,18 @@ class PostgresWarehouse:
         return partial(rows, self._connection), partial(run, self._connection), POSTGRESQL
 
     def _tidy(self, how: str) -> None:
-        """Give dead rows' room free and tell the planner what is there; the publication stands in any case."""
+        """Give dead rows' room free and tell the planner what the key's columns hold, which the server looks at in
+        other columns when it comes to it; the publication stands in any case.
+        """
+        tables = [f"{table} ({', '.join(map(quoted, clustered_key(table)))})" for table in contract.published_tables()]
         try:
-            self._each(how, *contract.published_tables())
+            with ThreadPoolExecutor(_SESSIONS) as pool:
+                for done in [pool.submit(self._each, how, tables[n::_SESSIONS]) for n in range(_SESSIONS)]:
+                    done.result()
         except ERRORS as error:
             log.warning("published, but not vacuumed: %s", told(error, NAME))
 
-    def _each(self, statement: str, *tables: str) -> None:
+    def _each(self, statement: str, tables: Sequence[str]) -> None:
         with connected(self._url) as connection:
             connection.adbc_connection.set_autocommit(True)
             for table in tables:

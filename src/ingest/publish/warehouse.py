@@ -35,12 +35,14 @@ _ATTEMPTS = 3
 
 
 class Warehouse(Protocol):
-    """What an engine can do. `held` locks, `changed` is the transaction, and in it rows are inserted."""
+    """What an engine can do. `held` locks, `changed` is the transaction, and in it rows are inserted; what `insert`
+    gives back says how many, once they are in.
+    """
 
     def held(self) -> AbstractContextManager[Held]: ...
     def changed(self, has: Held, todo: Plan) -> AbstractContextManager[None]: ...
     def source(self) -> duckdb.DuckDBPyConnection: ...
-    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> int: ...
+    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> Callable[[], int]: ...
     def insert_arrow(self, table: str, rows: pa.Table) -> None: ...
     def size_bytes(self) -> int: ...
 
@@ -165,22 +167,25 @@ def warehouse_of(study: Study) -> Warehouse:
 
 
 def _fill(warehouse: Warehouse, study: Study, todo: Plan, now: datetime, progress: Progress | None) -> dict[str, int]:
-    rows = dict.fromkeys(contract.published_tables(), 0)
+    counts: list[tuple[str, Callable[[], int]]] = []
     for start in range(0, len(todo.people), _GROUP):
         group = todo.people[start : start + _GROUP]
         ids = [person.participant_id for person in group]
-        for table in rows:
+        for table in contract.published_tables():
             found = None
             if contract.schemas()[table]["stage"] not in (COHORT, OPS):
                 found = select(warehouse.source(), study, table, group, now)
             if found is not None:
-                rows[table] += warehouse.insert(table, *found, ids)
+                counts.append((table, warehouse.insert(table, *found, ids)))
         if progress is not None:
             progress(start + len(group), len(todo.people))
     if todo.cohort is not None and todo.cohort_differs:
-        for table in contract.tables(COHORT):
-            rows[table] += warehouse.insert(table, *select_cohort(study, table), None)
+        counts += [(table, warehouse.insert(table, *select_cohort(study, table), None))
+                   for table in contract.tables(COHORT)]  # fmt: skip
         warehouse.insert_arrow("publication", cohort_row(todo.cohort, now))
+    rows = dict.fromkeys(contract.published_tables(), 0)
+    for table, count in counts:
+        rows[table] += count()
     return rows
 
 
