@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from faults.small import FROZEN, Forked, Whole, broken, copied, dies_at, differences, ran, run_frozen, survives, whole
+from ingest._core import files as core_files
 
 PRESENT = datetime.now(UTC).replace(microsecond=0)
 """The clock of runs that go on at once: what one of them is writing is not old."""
@@ -155,6 +156,12 @@ def _run(root: Path) -> object:
     return run_frozen(root, PRESENT)
 
 
+def _impatient(root: Path) -> object:
+    """A run that waits two seconds for what another holds, not ten minutes."""
+    core_files.LOCK_WAIT_S = 2
+    return _run(root)
+
+
 def two_runs(start: Start, folder: Path, seed: int) -> Outcome:
     """Two runs over the same landing, the second a little late."""
     return _together(start, folder, [_run, _run], [0, random.Random(seed).choice([0, 0, 0.02, 0.1, 0.4])])
@@ -183,7 +190,7 @@ def paused(start: Start, folder: Path, nth: int) -> Outcome:
         first = Forked(lambda: (dies_at(nth, signal.SIGSTOP), _run(root)))
         _, status = os.waitpid(first.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status), status
-        second = Forked(partial(_run, root))
+        second = Forked(partial(_impatient, root))
         codes = [second.wait()]
         first.kill(signal.SIGCONT)
         codes.append(first.wait())

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import sys
@@ -37,6 +38,7 @@ from studies import PROJECT, SAY_WHEN, as_json, files, fitbit_nights, land, make
 
 FROZEN = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
 REFS = ("K01", "K02")
+_HANGS_AFTER_S = 300
 OLD, NEW = datetime(2026, 3, 20, tzinfo=UTC), datetime(2026, 4, 20, tzinfo=UTC)
 _LOG = "participant_ref,substance,taken_at,amount,unit,product_form,route,reason\n"
 _FIXTURES = PROJECT / "tests" / "fixtures"
@@ -119,7 +121,11 @@ class Forked:
         os.kill(self.pid, how)
 
     def wait(self) -> int:
-        """The exit code; negative where a signal ended it."""
+        """The exit code; negative where a signal ended it, as SIGABRT does where it hangs."""
+        with os.fdopen(os.pidfd_open(self.pid)) as ended:
+            if not select.select([ended], [], [], _HANGS_AFTER_S)[0]:
+                self.kill(signal.SIGABRT)
+                self.kill(signal.SIGCONT)
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         size = os.lseek(self._out, 0, os.SEEK_CUR)
         self.said = os.pread(self._out, size, 0).decode(errors="replace")

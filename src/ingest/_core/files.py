@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -20,6 +21,8 @@ TMP_PREFIX = ".tmp-"
 _TMP_FOLDER = re.compile(r"\.tmp-[0-9a-f]{32}")
 _TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENFILE}
 CHUNK_BYTES = 1 << 20
+LOCK_WAIT_S = 600.0
+_LOCK_ASKED_EVERY_S = 0.02
 
 
 def inside(root: Path, *parts: str) -> Path:
@@ -169,16 +172,27 @@ def digest(*parts: str | bytes) -> str:
 
 @contextmanager
 def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`; raises Transient if another process holds it, unless told to `wait` for it."""
-    import fcntl
-
+    """Hold the lock file at `path`; raises Transient if another process holds it, where told to `wait` only after
+    `LOCK_WAIT_S`: a process that hangs must not hang all others.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise Transient(f"{what} is busy in another process; run again when it has ended") from error
+        until = time.monotonic() + (LOCK_WAIT_S if wait else 0)
+        while not _taken(stream):
+            if time.monotonic() >= until:
+                raise Transient(f"{what} is busy in another process; run again when it has ended")
+            time.sleep(_LOCK_ASKED_EVERY_S)
         yield
+
+
+def _taken(stream: IO[str]) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def storage_error(error: OSError) -> Exception:
