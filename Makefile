@@ -45,7 +45,7 @@ airflow: setup
 	@exec $(BIN)/python scripts/run_airflow.py $(DEMO) --port $(PORT)
 
 test: setup services
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ types: setup
 	$(BIN)/mypy
 
 soak: setup services
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist loadfile -k "not airflow"
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -k "not airflow"
 	$(BIN)/python tests/faults/soak.py
 
 check: lint types test

@@ -31,7 +31,7 @@ REFS = [f"K{number:02}" for number in range(20)]
 FILES, IN_A_BATCH = 200, 30
 PATIENCE_S = 900
 HEADER = "substance,taken_at,amount,unit\n"
-pytestmark = pytest.mark.xdist_group("airflow")
+pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.timeout(2 * PATIENCE_S)]
 
 
 @dataclass
