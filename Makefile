@@ -44,6 +44,10 @@ demo: setup
 airflow: setup
 	@exec $(BIN)/python scripts/run_airflow.py $(DEMO) --port $(PORT)
 
+# Tests write and sync much: in memory where there is room for it, unless TMPDIR says where.
+SHM := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}')
+test soak: export TMPDIR := $(or $(TMPDIR),$(SHM),/tmp)
+
 test: setup services
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
