@@ -19,7 +19,7 @@ from ingest.decode.claim import UNKNOWN
 from ingest.decode.registry import decoder, decoders
 from ingest.harmonise.identity import people
 from ingest.lake.load import load_batch
-from ingest.lake.plan import in_batches, inputs_hash, owner_of, plan, with_later_logs
+from ingest.lake.plan import in_batches, inputs_hash, is_current, owner_of, plan, with_later_logs
 from ingest.lake.store import Manifest, manifest, manifests, read_part
 from ingest.mart.rebuild import mart_states, why_stale
 from ingest.pipeline import Step, refresh
@@ -126,7 +126,8 @@ def _would_decode(study: Study, between: Arrived, only: Only) -> Iterator[str]:
     with open_arrivals(study) as store:
         found = _chosen(study, store, between.start, between.end, only)
         held = {a.token: manifest(study.lake, owner_of(a, known), a.source_file_id) for a in found}
-        changed = {a.token for a in found if _differs(held[a.token], inputs_hash(study, a, known, store))}
+        changed = {a.token for a in found
+                   if not is_current(study, _inputs(held[a.token]), inputs_hash(study, a, known, store))}  # fmt: skip
     yield f"{len(found)} exports arrived {between.words} and were in landing at the last look"
     by_version: dict[tuple[str, str], list[Arrival]] = {}
     for each in found:
@@ -159,8 +160,8 @@ def _would_rebuild(study: Study, span: tuple[date, date], only: Only) -> Iterato
     yield "dry run: nothing was changed"
 
 
-def _differs(held: Manifest | None, now: str) -> bool:
-    return held is None or held.inputs_hash != now
+def _inputs(held: Manifest | None) -> str | None:
+    return None if held is None else held.inputs_hash
 
 
 def _versions(arrival: Arrival, held: Manifest | None) -> str:

@@ -215,6 +215,9 @@ class Settings(Strict):
     history: Literal["keep", "drop"] = Field("keep", description="nights before enrolment")
     quiet_seconds: float = Field(60, ge=0, description="a landing file is settled when unchanged for so long")
     batch_bytes: int = Field(256 << 20, gt=0, description="landing bytes one decoding task takes")
+    decode_memory_mb: int | None = Field(
+        None, ge=64, description="most memory one export may take; each is decoded in a process of its own then"
+    )
     landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
     lake: str = Field("lake", description="`lake`, the folder below the study")
     object_storage: ObjectStorage = ObjectStorage()

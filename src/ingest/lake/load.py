@@ -35,8 +35,10 @@ from ingest.harmonise.scales import harmonise_responses
 from ingest.harmonise.sessions import harmonise_sleep
 from ingest.harmonise.substances import Own
 from ingest.harmonise.uses import harmonise_uses
+from ingest.lake.isolated import isolated
 from ingest.lake.plan import (
     UNKNOWN_PARTICIPANT,
+    bounded_hash,
     files_of,
     inputs_hash,
     is_misfiled,
@@ -64,6 +66,7 @@ Rows = dict[str, dict[str, pa.Table]]
 """Lake tables by participant_id and name."""
 _OF_THE_EXPORT = ["source_file_id", "exported_at", "source_row"]
 _STATUSES = ("loaded", "partial", "ignored", "refused")
+_RECORDS = ("read", "kept", "duplicate", "ignored_records", "quarantined")
 
 
 @dataclass
@@ -81,11 +84,16 @@ class LoadResult:
             self.records.update(read=tally.read, kept=tally.kept, duplicate=tally.duplicate,
                                 ignored_records=tally.ignored.total(), quarantined=tally.quarantined)  # fmt: skip
 
+    def add_counts(self, counts: dict[str, int]) -> None:
+        """Add what `counts` of another gave."""
+        self.exports.update({status: counts[status] for status in _STATUSES})
+        self.records.update({name: counts[name] for name in _RECORDS})
+        self.gone += counts["gone"]
+
     def counts(self) -> dict[str, int]:
         """Plain numbers, for logs and XComs."""
-        names = ("read", "kept", "duplicate", "ignored_records", "quarantined")
         return {"exports": self.exports.total(), **{status: self.exports[status] for status in _STATUSES},
-                **{name: self.records[name] for name in names}, "gone": self.gone}  # fmt: skip
+                **{name: self.records[name] for name in _RECORDS}, "gone": self.gone}  # fmt: skip
 
 
 def plan_batches(study: Study) -> list[list[str]]:
@@ -106,30 +114,48 @@ def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None]
                 result.gone += 1
             else:
                 touched.add(arrival.folder)
-                _load(study, arrival, known, store, result)
+                _bounded(study, arrival, known, store, result)
             progress()
         for folder in sorted(touched):
             retire_replaced(study, folder, known, store)
     return result
 
 
-def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult) -> None:
+def _bounded(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals, result: LoadResult) -> None:
+    """Load it here, or where study.yaml bounds the memory, in a process of its own; one that dies is refused."""
+    limit_mb = study.settings.decode_memory_mb
+    if limit_mb is None:
+        _load(study, arrival, known, store, result)
+        return
+
+    def alone() -> dict[str, int]:
+        of_one = LoadResult()
+        with open_arrivals(study) as own:
+            _load(study, arrival, known, own, of_one)
+        return of_one.counts()
+
+    try:
+        result.add_counts(isolated(alone, limit_mb))
+    except Refused as died:
+        _load(study, arrival, known, store, result, died)
+
+
+def _load(
+    study: Study,
+    arrival: Arrival,
+    known: dict[str, Person],
+    store: Arrivals,
+    result: LoadResult,
+    died: Refused | None = None,
+) -> None:
     facts = ExportFacts(arrival.source_file_id, arrival.source, arrival.arrived_at, arrival.exported_at)
     rows: Rows = {}
     decoded, reason = None, None
     began = time.perf_counter()
     try:
-        if arrival.folder not in known and arrival.folder != STUDY_LOGS:
-            raise Refused(
-                UNKNOWN_PARTICIPANT,
-                "the folder's name is no usable participant_ref of roster.csv; add "
-                "or correct the row, or rename the folder, and run again",
-            )
-        if arrival.folder == STUDY_LOGS and arrival.source != UNKNOWN and decoder(arrival.source).kind != "log":
-            raise Refused(
-                "sleep_in_study_logs",
-                "sleep records say nothing of whose they are; move the export to the participant's own folder",
-            )
+        _check_place(arrival, known)
+        if died is not None:
+            raise died
         with _faults_refuse(arrival):
             try:
                 decoded = _decode(study, arrival, store)
@@ -159,6 +185,8 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
         classes=dict(sorted(tally.classes.items())), members=arrival.claim["hashes"],
         reason=reason.reason if reason else None,
     )  # fmt: skip
+    if died is not None:
+        base = replace(base, inputs_hash=bounded_hash(study, base.inputs_hash))
     if arrival.folder == STUDY_LOGS:
         _redo_later(study, base, store)
     _commit(study, base, tally, rows, facts)
@@ -166,10 +194,26 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
     result.add(base.status, tally if decoded else None)
 
 
+def _check_place(arrival: Arrival, known: dict[str, Person]) -> None:
+    if arrival.folder not in known and arrival.folder != STUDY_LOGS:
+        raise Refused(
+            UNKNOWN_PARTICIPANT,
+            "the folder's name is no usable participant_ref of roster.csv; add "
+            "or correct the row, or rename the folder, and run again",
+        )
+    if arrival.folder == STUDY_LOGS and arrival.source != UNKNOWN and decoder(arrival.source).kind != "log":
+        raise Refused(
+            "sleep_in_study_logs",
+            "sleep records say nothing of whose they are; move the export to the participant's own folder",
+        )
+
+
 @contextmanager
 def _faults_refuse(arrival: Arrival) -> Iterator[None]:
     try:
         yield
+    except MemoryError:
+        raise  # Arrow's is a ValueError of sorts, too.
     except _DECODER_FAULTS as fault:
         # The message may quote the file; the type and the place in our code do not.
         place = traceback.extract_tb(fault.__traceback__)[-1]

@@ -133,9 +133,8 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
         result.present = len(tokens)
         present = store.present()
         for arrival in present:
-            if held.of(owner_of(arrival, known)).get(arrival.source_file_id) != inputs_hash(
-                study, arrival, known, store
-            ):
+            held_inputs = held.of(owner_of(arrival, known)).get(arrival.source_file_id)
+            if not is_current(study, held_inputs, inputs_hash(study, arrival, known, store)):
                 result.wanted.append(arrival)
         result.wanted = with_later_logs(result.wanted, present)
     return result
@@ -198,6 +197,16 @@ def inputs_hash(study: Study, arrival: Arrival, known: dict[str, Person], store:
         whose.append("misfiled")
     return digest(LAYOUT, arrival.source_file_id, arrival.source, _version(study, arrival.source),
                   study.settings.decode_hash_part(), clock.tzdata_version(), *whose)[:16]  # fmt: skip
+
+
+def bounded_hash(study: Study, inputs: str) -> str:
+    """The same of an export that was too much for the bound on memory: with another bound it is tried again."""
+    return digest(inputs, str(study.settings.decode_memory_mb))[:16]
+
+
+def is_current(study: Study, held: str | None, inputs: str) -> bool:
+    """True if what the lake holds was decoded from these inputs, or found too large for the bound as it is."""
+    return held in (inputs, bounded_hash(study, inputs))
 
 
 def is_misfiled(study: Study, arrival: Arrival, known: dict[str, Person], store: Arrivals) -> bool:

@@ -24,7 +24,15 @@ RELEASED_SETTINGS = {
     "association", "insomnia", "journals", "publish", "scales", "release", "small_cells", "part2", "substances",
     "safety", "logs",
 }  # fmt: skip
-WITHHELD_SETTINGS = {"quiet_seconds", "batch_bytes", "warehouse", "allow_shared", "monitor", "part2_notice"}
+WITHHELD_SETTINGS = {
+    "quiet_seconds",
+    "batch_bytes",
+    "decode_memory_mb",
+    "warehouse",
+    "allow_shared",
+    "monitor",
+    "part2_notice",
+}
 WITHHELD_SETTINGS |= {"landing", "lake", "object_storage"}  # addresses, with names of buckets
 _WITHIN = {"safety": {"contact", "protocol"}, "logs": {"__all__": {"files"}}}
 _FIELD_KEYS = ("name", "type", "description", "unit", "source", "basis", "constraints")
