@@ -216,7 +216,7 @@ class Settings(Strict):
     quiet_seconds: float = Field(60, ge=0, description="a landing file is settled when unchanged for so long")
     batch_bytes: int = Field(256 << 20, gt=0, description="landing bytes one decoding task takes")
     landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
-    lake: str = Field("lake", description="`lake`, the folder below the study")
+    lake: str = Field("lake", description="`lake`, or a prefix in an object store: `s3://bucket/prefix`")
     object_storage: ObjectStorage = ObjectStorage()
     warehouse: str = Field(
         "warehouse.duckdb",
@@ -266,9 +266,7 @@ class Settings(Strict):
     @field_validator("lake")
     @classmethod
     def _lake(cls, said: str) -> str:
-        if said != "lake":
-            raise ValueError("the lake is the folder `lake` below the study; it cannot stand elsewhere")
-        return said
+        return place(said, "lake")
 
     @field_validator("warehouse")
     @classmethod
