@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ingest._core.errors import Terminal, Transient
@@ -96,22 +97,22 @@ def names(folder: ObjectPath) -> list[str]:
             said["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def committed(folder: ObjectPath, ending: str) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each object directly below `folder` with this ending, by name; those gone by now left out.
+def committed(folder: ObjectPath, ending: str, depth: int = 1) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """Bytes of each object with this ending so many parts below `folder`, with these parts, in the order of keys.
 
-    What was read before is not asked for again: its version is known from the listing.
+    Those gone by now are left out. What was read before is not asked for again: its version is known from the listing.
     """
-    here = ((parts[0], info["ETag"]) for parts, info in listed(folder) if len(parts) == 1)
-    found = [(name, etag) for name, etag in here if name.endswith(ending)]
-    for at in range(0, len(found), _AT_ONCE):
-        some = found[at : at + _AT_ONCE]
-        held = {name: _SEEN.get(_place(folder / name), etag) for name, etag in some}
-        new = [folder / name for name, etag in some if held[name] is None]
-        for path, came in zip(new, get_each(new), strict=True):
+    here = ((parts, info["ETag"]) for parts, info in listed(folder))
+    found = ((parts, etag) for parts, etag in here if len(parts) == depth and parts[-1].endswith(ending))
+    while some := list(islice(found, _AT_ONCE)):
+        paths = {parts: folder / "/".join(parts) for parts, _ in some}
+        held = {parts: _SEEN.get(_place(paths[parts]), etag) for parts, etag in some}
+        new = [parts for parts, _ in some if held[parts] is None]
+        for parts, came in zip(new, get_each([paths[each] for each in new]), strict=True):
             if came.data is not None:
-                held[path.name] = came.data
-                _SEEN.put(_place(path), came)
-        yield from ((name, data) for name, _ in some if (data := held[name]) is not None)
+                held[parts] = came.data
+                _SEEN.put(_place(paths[parts]), came)
+        yield from ((parts, data) for parts, _ in some if (data := held[parts]) is not None)
 
 
 def put(path: ObjectPath, data: bytes, over: Version | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from ingest._core import files, object_files
@@ -64,7 +65,7 @@ def committed(folder: Place, ending: str = ".json") -> Iterator[tuple[str, bytes
     One that is taken away after it was listed is left out.
     """
     if isinstance(folder, ObjectPath):
-        yield from object_files.committed(folder, ending)
+        yield from ((name, data) for (name,), data in object_files.committed(folder, ending))
         return
     # Paths as text: pathlib would cost more than reading what stands there.
     for name in names(folder):
@@ -75,6 +76,17 @@ def committed(folder: Place, ending: str = ".json") -> Iterator[tuple[str, bytes
             except FileNotFoundError:
                 continue
             yield name, data
+
+
+def committed_below(folder: Place, ending: str = ".json") -> Iterator[tuple[str, list[bytes]]]:
+    """Each folder in `folder` by name, with the bytes of its `committed` files; from a store in one listing."""
+    if isinstance(folder, ObjectPath):
+        found = object_files.committed(folder, ending, depth=2)
+        for name, files_ in groupby(found, key=lambda each: each[0][0]):
+            yield name, [data for _, data in files_]
+        return
+    for name in names(folder):
+        yield name, [data for _, data in committed(folder / name, ending)]
 
 
 def write(path: Place, data: bytes, over: Version | None = None) -> None:

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 from ingest._core.contract import LAKE, arrow_schema, tables
 from ingest._core.errors import Terminal
 from ingest._core.files import digest
-from ingest._core.places import Place, committed, inside, names, read_each, remove, write, write_each
+from ingest._core.places import Place, committed, committed_below, inside, names, read_each, remove, write, write_each
 from ingest._core.places import read as read_file
 
 MANIFESTS = "_manifest"
 STATES = "_mart"
+_PERSON = "participant_id="
 _JSON = msgspec.json.Encoder(order="sorted")
 
 
@@ -70,7 +71,7 @@ _COMMIT_DECODER = msgspec.json.Decoder(Commit)
 
 def participants(lake: Place) -> list[str]:
     """Every participant_id with a manifest, `_study` included, sorted."""
-    return sorted(name.removeprefix("participant_id=") for name in names(lake / MANIFESTS))
+    return sorted(name.removeprefix(_PERSON) for name in names(lake / MANIFESTS))
 
 
 def manifests(lake: Place, participant_id: str) -> list[Manifest]:
@@ -88,6 +89,12 @@ def manifest(lake: Place, participant_id: str, source_file_id: str) -> Manifest 
 def commits(lake: Place, participant_id: str) -> list[Commit]:
     """A participant's manifests in short, by source_file_id; raises Terminal where one is damaged."""
     return list(_read_each(lake, participant_id, _COMMIT_DECODER))
+
+
+def every_commit(lake: Place) -> Iterator[tuple[str, list[Commit]]]:
+    """`commits` of everybody who has some, by participant_id; raises Terminal where one is damaged."""
+    for name, found in committed_below(lake / MANIFESTS):
+        yield name.removeprefix(_PERSON), [_decoded(name, data, _COMMIT_DECODER) for data in found]
 
 
 def commit_names(of: Iterable[Manifest | Commit]) -> list[str]:

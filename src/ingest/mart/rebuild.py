@@ -30,8 +30,8 @@ from ingest.lake.store import (
     Manifest,
     commit_names,
     commits,
+    every_commit,
     manifests,
-    participants,
     read_all,
     write_parts,
 )
@@ -110,11 +110,12 @@ def behind(study: Study) -> list[str]:
 
 
 def _differing(study: Study, inputs: _Inputs, held: Mapping[str, MartState]) -> list[str]:
-    wanted = {*inputs.entries, *({NOBODY} & set(participants(study.lake)))}
+    there = {pid: inputs.state(pid, of).mart_hash for pid, of in every_commit(study.lake)}
+    wanted = {*inputs.entries, *({NOBODY} & there.keys())}
     return [
         pid
         for pid in sorted(wanted)
-        if pid not in held or held[pid].mart_hash != inputs.state(pid, commits(study.lake, pid)).mart_hash
+        if pid not in held or held[pid].mart_hash != (there.get(pid) or inputs.state(pid, ()).mart_hash)
     ]
 
 
