@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ingest._core.errors import Terminal, Transient
@@ -187,21 +188,24 @@ class _Memory:
     def __init__(self, most_bytes: int) -> None:
         self._most, self._bytes = most_bytes, 0
         self._held: OrderedDict[tuple[str, str], Version] = OrderedDict()
+        self._lock = Lock()
 
     def get(self, place: tuple[str, str], etag: str) -> bytes | None:
-        found = self._held.get(place)
-        if found is None or found.etag != etag:
-            return None
-        self._held.move_to_end(place)
-        return found.data
+        with self._lock:
+            found = self._held.get(place)
+            if found is None or found.etag != etag:
+                return None
+            self._held.move_to_end(place)
+            return found.data
 
     def put(self, place: tuple[str, str], of: Version) -> None:
-        before = self._held.pop(place, None)
-        self._bytes += len(of.data or b"") - (len(before.data or b"") if before else 0)
-        self._held[place] = of
-        while self._bytes > self._most:
-            _, oldest = self._held.popitem(last=False)
-            self._bytes -= len(oldest.data or b"")
+        with self._lock:
+            before = self._held.pop(place, None)
+            self._bytes += len(of.data or b"") - (len(before.data or b"") if before else 0)
+            self._held[place] = of
+            while self._bytes > self._most:
+                _, oldest = self._held.popitem(last=False)
+                self._bytes -= len(oldest.data or b"")
 
 
 _SEEN = _Memory(_REMEMBERED_BYTES)
