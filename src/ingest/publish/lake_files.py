@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import duckdb
 from fsspec.implementations.memory import MemoryFileSystem
@@ -16,8 +18,6 @@ from ingest._core.files import sha256_of
 from ingest._core.object_files import ObjectPath
 from ingest._core.places import Place, read_each
 from ingest.lake.store import Manifest
-
-_PROTOCOL = "lake"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LakeFile:
 
 
 def readable(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Sequence[LakeFile]]) -> list[list[str]]:
-    """Names under which `connection` reads the files, until it is called for others; marts that are not there left out.
+    """Names under which `connection` reads the files, until it is asked for others; marts that are not there left out.
 
     Raises Terminal where a file is not the one its manifest names, Transient where it went away.
     """
@@ -64,7 +64,7 @@ def _fetched(held: _Held, files: Sequence[LakeFile], place: int) -> Iterator[str
                 _check(file, file.of, sha256(came.data).hexdigest())
             name = f"/{place}-{number}.parquet"
             held.pipe_file(name, came.data)
-            yield f"{_PROTOCOL}:/{name}"
+            yield f"{held.protocol}:/{name}"
 
 
 def _check(file: LakeFile, of: Manifest, found: str) -> None:
@@ -81,18 +81,27 @@ def _gone(file: LakeFile) -> Transient:
 
 
 class _Held(MemoryFileSystem):  # type: ignore[misc]
-    """Files in memory, for one DuckDB at a time."""
+    """Files in memory for one connection, whose last SELECT may still be read while another connection gets its own."""
 
-    protocol = _PROTOCOL
-    store: dict[str, object] = {}  # noqa: RUF012 - as in its base
-    pseudo_dirs = [""]  # noqa: RUF012
+    cachable = False
+
+    def __init__(self, protocol: str) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.store: dict[str, object] = {}
+        self.pseudo_dirs = [""]
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        return "/" + path.removeprefix(f"{_PROTOCOL}://").strip("/")
+        return "/" + path.rpartition("://")[2].strip("/")
+
+
+_NUMBERS = count(1)
+_HELD: WeakKeyDictionary[duckdb.DuckDBPyConnection, _Held] = WeakKeyDictionary()
 
 
 def _held(connection: duckdb.DuckDBPyConnection) -> _Held:
-    if not connection.filesystem_is_registered(_PROTOCOL):
-        connection.register_filesystem(_Held())
-    return _Held()
+    if connection not in _HELD:
+        _HELD[connection] = _Held(f"lake{next(_NUMBERS)}")
+        connection.register_filesystem(_HELD[connection])
+    return _HELD[connection]
