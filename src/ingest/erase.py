@@ -23,7 +23,7 @@ from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import folders as folders_of_landing
 from ingest.arrive.landing import sizes_below
 from ingest.harmonise.identity import read_links, remove_link
-from ingest.lake.removal import remove_participant
+from ingest.lake.removal import left_of, remove_participant
 from ingest.lake.store import manifests, participants, retire
 from ingest.mart.rebuild import mart_states, rebuild
 from ingest.publish.reading import exists, opened
@@ -92,7 +92,7 @@ def find(study: Study, participant: str) -> str:
 
 def traces(study: Study, participant_id: str) -> list[str]:
     """Where lake, warehouse and identity still name the participant; empty after an erasure."""
-    found = [f"lake/{path.parent.name}" for path in study.lake.glob(f"*/participant_id={participant_id}")]
+    found = [f"lake/{folder}" for folder in left_of(study.lake, participant_id)]
     if participant_id in mart_states(study.lake):
         found.append("lake/_mart")
     if participant_id in read_links(study):

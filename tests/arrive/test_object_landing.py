@@ -463,10 +463,12 @@ def test_a_landing_that_is_no_place_is_refused(said: str) -> None:
     assert "secret" not in str(raised.value.errors()[0]["msg"])  # type: ignore[attr-defined]
 
 
-def test_a_lake_elsewhere_is_refused(study: Path) -> None:
-    change_settings(study, lake="s3://bucket/lake")
-    with pytest.raises(WrongUse, match=r"study.yaml line \d+, lake: the lake is the folder"):
+@pytest.mark.parametrize("said", ["elsewhere", "/lake", "landing", "s3://key:secret@bucket/x", "gs://bucket/lake"])
+def test_a_lake_that_is_no_place_is_refused(study: Path, said: str) -> None:
+    change_settings(study, lake=said)
+    with pytest.raises(WrongUse, match=r"study.yaml line \d+, lake: expected `lake`") as raised:
         open_study(study)
+    assert "secret" not in str(raised.value)
 
 
 def test_the_commands_of_the_page_can_be_typed_in(study: Path, bucket: Bucket, tmp_path: Path) -> None:
@@ -474,6 +476,7 @@ def test_the_commands_of_the_page_can_be_typed_in(study: Path, bucket: Bucket, t
     (said,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert Settings(study="s", **yaml.safe_load(said)).object_storage.region == "eu-north-1"
     (typed,) = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    change_settings(study, lake=f"s3://{bucket.name}/lake")
     write_roster(study, {"P01": "Europe/Oslo"})
     bucket.put("in/P01/takeout.zip", _zip(**{"Takeout/Fitbit/Global Export Data/sleep-2026-03-01.json": NIGHTS}))
     environment = {**os.environ, "PATH": f"{COMMAND.parent}:/usr/bin:/bin", "INGEST_STUDY": str(study),
@@ -485,6 +488,7 @@ def test_the_commands_of_the_page_can_be_typed_in(study: Path, bucket: Bucket, t
     assert f"s3://{bucket.name}/in/P01/takeout.zip  fitbit, loaded" in done.stdout
     assert "I5: holds" in done.stdout
     assert "night.parquet" in files(tmp_path / "one-export")
+    assert len([key for key in bucket.objects("lake") if key.startswith("night/")]) == 1
 
 
 def test_secrets_have_no_place_in_study_yaml(study: Path) -> None:

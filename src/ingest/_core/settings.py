@@ -219,7 +219,7 @@ class Settings(Strict):
         None, ge=64, description="most memory one export may take; each is decoded in a process of its own then"
     )
     landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
-    lake: str = Field("lake", description="`lake`, the folder below the study")
+    lake: str = Field("lake", description="`lake`, or a prefix in an object store: `s3://bucket/prefix`")
     object_storage: ObjectStorage = ObjectStorage()
     warehouse: str = Field(
         "warehouse.duckdb",
@@ -269,9 +269,7 @@ class Settings(Strict):
     @field_validator("lake")
     @classmethod
     def _lake(cls, said: str) -> str:
-        if said != "lake":
-            raise ValueError("the lake is the folder `lake` below the study; it cannot stand elsewhere")
-        return said
+        return place(said, "lake")
 
     @field_validator("warehouse")
     @classmethod

@@ -9,6 +9,9 @@ from pathlib import Path
 from ingest._core.clock import travelled
 from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import inside, locked
+from ingest._core.object_files import ObjectPath
+from ingest._core.objects import store
+from ingest._core.places import Place
 from ingest._core.roster import Roster, RosterEntry, load_roster
 from ingest._core.settings import Settings, load_settings
 from ingest._core.settings_storage import is_url
@@ -40,9 +43,10 @@ class Study:
         return said if is_url(said) else None
 
     @property
-    def lake(self) -> Path:
-        """Parquet files and their manifests."""
-        return self.root / "lake"
+    def lake(self) -> Place:
+        """Parquet files and their manifests: a folder, or a prefix in an object store."""
+        said = self.settings.lake
+        return ObjectPath(said, store(self.settings.object_storage)) if is_url(said) else self.root / said
 
     @property
     def identity(self) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ingest._core.errors import Terminal
 from ingest._core.files import TMP_PREFIX, sync_folder, write_bytes
+from ingest._core.places import names
 from ingest._core.pseudonyms import KEY_BYTES, participant_id, read_key, report_secret
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
@@ -24,7 +25,7 @@ def make_key(study: Study) -> None:
     path = study.identity / "key"
     if path.exists():
         return
-    if any(study.lake.glob("_manifest/participant_id=p*")):
+    if any(name.startswith("participant_id=p") for name in names(study.lake / "_manifest")):
         raise Terminal(
             "identity/key is missing but the lake holds participants made with it; restore it from "
             "your backup, or remove lake/ and the warehouse to begin anew"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
 from ingest._core.contract import COHORT, tables, to_contract
-from ingest._core.files import remove, write_bytes
+from ingest._core.places import Place, read, remove, wipe, write, write_each
 from ingest.lake.store import to_parquet
 
 COHORT_ID = "_cohort"
@@ -28,12 +27,12 @@ class CohortState(msgspec.Struct, frozen=True):
     participants: list[str]
 
 
-def cohort_path(lake: Path, table: str) -> Path:
+def cohort_path(lake: Place, table: str) -> Place:
     """Where the file of a cohort table is."""
     return lake / _FOLDER / f"{table}.parquet"
 
 
-def write_cohort(lake: Path, made: Mapping[str, pa.Table], state: CohortState) -> None:
+def write_cohort(lake: Place, made: Mapping[str, pa.Table], state: CohortState) -> None:
     """Write every cohort table (those absent from `made` empty), then the state.
 
     Between the two nothing is committed. Raises Terminal where a table does not fit its schema, Transient where
@@ -41,27 +40,24 @@ def write_cohort(lake: Path, made: Mapping[str, pa.Table], state: CohortState) -
     """
     fitting = {table: to_contract(table, made.get(table, pa.table({}))) for table in tables(COHORT)}
     remove(_state_path(lake))
-    for table, data in fitting.items():
-        write_bytes(cohort_path(lake, table), to_parquet(data))
-    write_bytes(_state_path(lake), msgspec.json.encode(state, order="sorted"))
+    write_each({cohort_path(lake, table): to_parquet(data) for table, data in fitting.items()})
+    write(_state_path(lake), msgspec.json.encode(state, order="sorted"))
 
 
-def read_cohort_state(lake: Path) -> CohortState | None:
+def read_cohort_state(lake: Place) -> CohortState | None:
     """The state of the committed cohort tables; None where there are none."""
-    try:
-        return msgspec.json.decode(_state_path(lake).read_bytes(), type=CohortState)
-    except FileNotFoundError:
-        return None
+    data = read(_state_path(lake)).data
+    return None if data is None else msgspec.json.decode(data, type=CohortState)
 
 
-def drop_cohort(lake: Path) -> None:
+def drop_cohort(lake: Place) -> None:
     """Take the cohort tables away, the state first."""
-    remove(_state_path(lake))
+    wipe(_state_path(lake))
     for table in tables(COHORT):
-        remove(cohort_path(lake, table))
+        wipe(cohort_path(lake, table))
 
 
-def drop_cohort_without(lake: Path, people: Collection[str]) -> bool:
+def drop_cohort_without(lake: Place, people: Collection[str]) -> bool:
     """`drop_cohort` where rows of somebody who is not of `people` went in; True where it was done."""
     state = read_cohort_state(lake)
     if state is None or set(state.participants) <= set(people):
@@ -70,5 +66,5 @@ def drop_cohort_without(lake: Path, people: Collection[str]) -> bool:
     return True
 
 
-def _state_path(lake: Path) -> Path:
+def _state_path(lake: Place) -> Place:
     return lake / _FOLDER / "state.json"

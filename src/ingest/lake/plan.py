@@ -24,7 +24,7 @@ from ingest.harmonise.identity import make_key, people, write_links
 from ingest.harmonise.person import Person
 from ingest.harmonise.substances import registry_digest
 from ingest.lake.removal import remove_erased
-from ingest.lake.store import commits, manifests, retire
+from ingest.lake.store import every_commit, manifests, retire
 from ingest.lake.sweep import sweep
 
 LAYOUT = "3"
@@ -141,17 +141,16 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
 
 
 class _Held:
-    """Which exports the lake holds of whom, and from which inputs; each owner is looked at once."""
+    """Which exports the lake holds of whom, and from which inputs, when it was looked at."""
 
     def __init__(self, study: Study) -> None:
-        self._lake = study.lake
-        self._found: dict[str, dict[str, str]] = {}
+        self._found = {
+            owner: {each.source_file_id: each.inputs_hash for each in of} for owner, of in every_commit(study.lake)
+        }
 
     def of(self, owner: str) -> dict[str, str]:
         """inputs_hash by source_file_id."""
-        if owner not in self._found:
-            self._found[owner] = {each.source_file_id: each.inputs_hash for each in commits(self._lake, owner)}
-        return self._found[owner]
+        return self._found.get(owner, {})
 
 
 def _retire_put_right(study: Study, store: Arrivals, present: set[str], known: dict[str, Person]) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -14,9 +12,13 @@ import pyarrow.parquet as pq
 
 from ingest._core.contract import LAKE, arrow_schema, tables
 from ingest._core.errors import Terminal
-from ingest._core.files import digest, inside, remove, write_bytes
+from ingest._core.files import digest
+from ingest._core.places import Place, committed, committed_below, inside, names, read_each, remove, write, write_each
+from ingest._core.places import read as read_file
 
 MANIFESTS = "_manifest"
+STATES = "_mart"
+_PERSON = "participant_id="
 _JSON = msgspec.json.Encoder(order="sorted")
 
 
@@ -67,28 +69,32 @@ _DECODER = msgspec.json.Decoder(Manifest)
 _COMMIT_DECODER = msgspec.json.Decoder(Commit)
 
 
-def participants(lake: Path) -> list[str]:
+def participants(lake: Place) -> list[str]:
     """Every participant_id with a manifest, `_study` included, sorted."""
-    folder = lake / MANIFESTS
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(name.removeprefix("participant_id=") for name in names if not name.startswith("."))
+    return sorted(name.removeprefix(_PERSON) for name in names(lake / MANIFESTS))
 
 
-def manifests(lake: Path, participant_id: str) -> list[Manifest]:
+def manifests(lake: Place, participant_id: str) -> list[Manifest]:
     """A participant's manifests, oldest export first; raises Terminal where one is damaged."""
-    found = _read_each(_manifest_files(lake, participant_id), _DECODER)
+    found = _read_each(lake, participant_id, _DECODER)
     return sorted(found, key=lambda m: (m.exported_at, m.source_file_id))
 
 
-def manifest(lake: Path, participant_id: str, source_file_id: str) -> Manifest | None:
+def manifest(lake: Place, participant_id: str, source_file_id: str) -> Manifest | None:
     """One manifest, or None."""
-    path = manifest_path(lake, participant_id, source_file_id)
-    return _read(str(path), _DECODER) if path.exists() else None
+    data = read_file(manifest_path(lake, participant_id, source_file_id)).data
+    return None if data is None else _decoded(source_file_id, data, _DECODER)
 
 
-def commits(lake: Path, participant_id: str) -> list[Commit]:
+def commits(lake: Place, participant_id: str) -> list[Commit]:
     """A participant's manifests in short, by source_file_id; raises Terminal where one is damaged."""
-    return list(_read_each(_manifest_files(lake, participant_id), _COMMIT_DECODER))
+    return list(_read_each(lake, participant_id, _COMMIT_DECODER))
+
+
+def every_commit(lake: Place) -> Iterator[tuple[str, list[Commit]]]:
+    """`commits` of everybody who has some, by participant_id; raises Terminal where one is damaged."""
+    for name, found in committed_below(lake / MANIFESTS):
+        yield name.removeprefix(_PERSON), [_decoded(name, data, _COMMIT_DECODER) for data in found]
 
 
 def commit_names(of: Iterable[Manifest | Commit]) -> list[str]:
@@ -96,18 +102,18 @@ def commit_names(of: Iterable[Manifest | Commit]) -> list[str]:
     return sorted(f"{each.source_file_id}.{each.inputs_hash}.{each.status}" for each in of)
 
 
-def manifest_path(lake: Path, participant_id: str, source_file_id: str) -> Path:
+def manifest_path(lake: Place, participant_id: str, source_file_id: str) -> Place:
     """Where an export's manifest stands."""
     return inside(lake, MANIFESTS, _manifest_name(participant_id), f"{source_file_id}.json")
 
 
-def parquet_path(lake: Path, table: str, participant_id: str, of: Manifest) -> Path:
+def parquet_path(lake: Place, table: str, participant_id: str, of: Manifest) -> Place:
     """Where an export's rows of a table stand."""
     name = f"{of.source_file_id}.{of.inputs_hash}.parquet"
     return inside(lake, table, f"participant_id={participant_id}", name)
 
 
-def commit(lake: Path, of: Manifest, rows: Mapping[str, pa.Table]) -> Manifest:
+def commit(lake: Place, of: Manifest, rows: Mapping[str, pa.Table]) -> Manifest:
     """Write the tables, then the manifest; returns it with the files' hashes. Tables without rows have no file.
 
     Files of an earlier manifest of the same export go once the new one stands.
@@ -115,28 +121,28 @@ def commit(lake: Path, of: Manifest, rows: Mapping[str, pa.Table]) -> Manifest:
     return commit_files(lake, of, {table: to_parquet(found) for table, found in rows.items() if len(found)})
 
 
-def commit_files(lake: Path, of: Manifest, parquet: Mapping[str, bytes]) -> Manifest:
+def commit_files(lake: Place, of: Manifest, parquet: Mapping[str, bytes]) -> Manifest:
     """As `commit`, of tables that are Parquet already."""
-    before = manifest(lake, of.participant_id, of.source_file_id)
-    files = {}
-    for table, data in sorted(parquet.items()):
-        write_bytes(parquet_path(lake, table, of.participant_id, of), data)
-        files[table] = TableFile(pq.read_metadata(pa.BufferReader(data)).num_rows, sha256(data).hexdigest())
+    path = manifest_path(lake, of.participant_id, of.source_file_id)
+    held = read_file(path)
+    write_each({parquet_path(lake, table, of.participant_id, of): data for table, data in sorted(parquet.items())})
+    files = {
+        table: TableFile(pq.read_metadata(pa.BufferReader(data)).num_rows, sha256(data).hexdigest())
+        for table, data in sorted(parquet.items())
+    }
     after = msgspec.structs.replace(of, files=files)
-    write_bytes(manifest_path(lake, of.participant_id, of.source_file_id), _JSON.encode(after))
-    if before is not None:
-        for table in before.files:
-            old = parquet_path(lake, table, of.participant_id, before)
-            if before.inputs_hash != after.inputs_hash or table not in files:
-                remove(old)
+    write(path, _JSON.encode(after), held)
+    if held.data is not None:
+        before = _decoded(of.source_file_id, held.data, _DECODER)
+        remove(*(parquet_path(lake, table, of.participant_id, before) for table in before.files
+                 if before.inputs_hash != after.inputs_hash or table not in files))  # fmt: skip
     return after
 
 
-def retire(lake: Path, of: Manifest) -> None:
+def retire(lake: Place, of: Manifest) -> None:
     """Take an export out of the lake: its manifest first, so that its files no longer exist."""
     remove(manifest_path(lake, of.participant_id, of.source_file_id))
-    for table in of.files:
-        remove(parquet_path(lake, table, of.participant_id, of))
+    remove(*(parquet_path(lake, table, of.participant_id, of) for table in of.files))
 
 
 _DIFFERENT_IN_EACH_ROW = {"use_id", "diary_id", "response_id", "content_hash"}
@@ -179,27 +185,32 @@ def columns_hash(parquet: bytes, without: Collection[str]) -> str:
     return digest(*found)
 
 
-def read(lake: Path, table: str, of: Iterable[Manifest]) -> pa.Table:
+def read(lake: Place, table: str, of: Iterable[Manifest]) -> pa.Table:
     """All rows of a lake table that the manifests name, in the order given, with the contract's schema.
 
     Raises Terminal where a file's bytes are not those its manifest names; `ingest verify` says which.
     """
-    parts = [_read_file(lake, table, each) for each in of if table in each.files]
-    return pa.concat_tables(parts) if parts else arrow_schema(table).empty_table()
+    return _read_tables(lake, [table], of)[table]
 
 
-def read_all(lake: Path, of: Sequence[Manifest]) -> dict[str, pa.Table]:
+def read_all(lake: Place, of: Sequence[Manifest]) -> dict[str, pa.Table]:
     """All lake tables of the manifests."""
-    return {table: read(lake, table, of) for table in tables(LAKE)}
+    return _read_tables(lake, tables(LAKE), of)
 
 
-def _read_file(lake: Path, table: str, of: Manifest) -> pa.Table:
-    path = parquet_path(lake, table, of.participant_id, of)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise _not_as_committed(table, of) from error
-    if sha256(data).hexdigest() != of.files[table].sha256:
+def _read_tables(lake: Place, wanted: Iterable[str], of: Iterable[Manifest]) -> dict[str, pa.Table]:
+    """The tables, each from the files of all manifests that have one."""
+    found: dict[str, list[pa.Table]] = {table: [] for table in wanted}
+    files = [(table, each) for each in of for table in found if table in each.files]
+    paths = [parquet_path(lake, table, each.participant_id, each) for table, each in files]
+    for (table, each), came in zip(files, read_each(paths), strict=True):
+        found[table].append(_opened(table, each, came.data))
+    return {table: pa.concat_tables(parts) if parts else arrow_schema(table).empty_table()
+            for table, parts in found.items()}  # fmt: skip
+
+
+def _opened(table: str, of: Manifest, data: bytes | None) -> pa.Table:
+    if data is None or sha256(data).hexdigest() != of.files[table].sha256:
         raise _not_as_committed(table, of)
     return pq.ParquetFile(pa.BufferReader(data)).read()
 
@@ -214,59 +225,43 @@ def _not_as_committed(table: str, of: Manifest) -> Terminal:
 _Read = TypeVar("_Read")
 
 
-def _read(path: str, decoder: msgspec.json.Decoder[_Read]) -> _Read:
+def _decoded(name: str, data: bytes, decoder: msgspec.json.Decoder[_Read]) -> _Read:
     try:
-        with open(path, "rb", buffering=0) as stream:
-            return decoder.decode(stream.read())
+        return decoder.decode(data)
     except msgspec.DecodeError as error:
-        name = os.path.basename(path)[:12]
-        raise Terminal(f"lake/{MANIFESTS}: manifest {name} is damaged; remove it and run again") from error
+        raise Terminal(f"lake/{MANIFESTS}: manifest {name[:12]} is damaged; remove it and run again") from error
 
 
-def _read_each(paths: Iterable[str], decoder: msgspec.json.Decoder[_Read]) -> Iterator[_Read]:
-    for path in paths:
-        try:
-            yield _read(path, decoder)
-        except FileNotFoundError:
-            continue  # Another run took the export out of the lake after it was listed.
-
-
-def _manifest_files(lake: Path, participant_id: str) -> list[str]:
-    """Paths as text: pathlib would cost more than reading what stands there."""
-    return json_files(inside(lake, MANIFESTS, _manifest_name(participant_id)))
-
-
-def json_files(folder: Path) -> list[str]:
-    """Paths of the committed `*.json` of a folder, sorted; none where there is no such folder."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return [f"{folder}/{name}" for name in sorted(names) if name.endswith(".json") and not name.startswith(".")]
+def _read_each(lake: Place, participant_id: str, decoder: msgspec.json.Decoder[_Read]) -> Iterator[_Read]:
+    for name, data in committed(inside(lake, MANIFESTS, _manifest_name(participant_id))):
+        yield _decoded(name, data, decoder)
 
 
 def _manifest_name(participant_id: str) -> str:
     return participant_id if participant_id.startswith("_") else f"participant_id={participant_id}"
 
 
-def part_path(lake: Path, table: str, participant_id: str) -> Path:
+def part_path(lake: Place, table: str, participant_id: str) -> Place:
     """Where a mart table of one participant stands."""
     return inside(lake, table, f"participant_id={participant_id}", "part.parquet")
 
 
-def read_part(lake: Path, table: str, participant_id: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_part(lake: Place, table: str, participant_id: str, columns: Sequence[str] | None = None) -> pa.Table:
     """A mart table of one participant (some `columns` of it), as last written; empty where there is none."""
-    try:
-        data = part_path(lake, table, participant_id).read_bytes()
-    except FileNotFoundError:
+    data = read_file(part_path(lake, table, participant_id)).data
+    if data is None:
         empty = arrow_schema(table).empty_table()
         return empty if columns is None else empty.select(columns)
     return pq.ParquetFile(pa.BufferReader(data)).read(columns)
 
 
-def write_part(lake: Path, table: str, participant_id: str, rows: pa.Table) -> None:
+def write_part(lake: Place, table: str, participant_id: str, rows: pa.Table) -> None:
     """A mart table of one participant, atomically."""
-    path = part_path(lake, table, participant_id)
-    data = to_parquet(rows)
-    if not path.exists() or path.read_bytes() != data:
-        write_bytes(path, data)
+    write_parts(lake, participant_id, {table: rows})
+
+
+def write_parts(lake: Place, participant_id: str, rows: Mapping[str, pa.Table]) -> None:
+    """Mart tables of one participant, each atomically; what stands there with the same bytes is left."""
+    data = {part_path(lake, table, participant_id): to_parquet(each) for table, each in rows.items()}
+    held = dict(zip(data, read_each(list(data)), strict=True))
+    write_each({path: each for path, each in data.items() if held[path].data != each}, held)

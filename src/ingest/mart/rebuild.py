@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -16,8 +15,9 @@ from ingest._core.acknowledgements import Acknowledged, read_acknowledgements
 from ingest._core.clock import tzdata_version
 from ingest._core.contract import MART, arrow_schema, tables
 from ingest._core.errors import Terminal, Transient
-from ingest._core.files import digest, inside, locked, remove, write_bytes
+from ingest._core.files import digest, locked
 from ingest._core.logs import event
+from ingest._core.places import Place, committed, inside, read, remove, write
 from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study
 from ingest.decode.registry import decoders
@@ -25,15 +25,15 @@ from ingest.harmonise.identity import entries_by_id, waiting_ids
 from ingest.harmonise.substances import class_and_unit
 from ingest.lake.cohort_store import drop_cohort_without
 from ingest.lake.store import (
+    STATES,
     Commit,
     Manifest,
     commit_names,
     commits,
-    json_files,
+    every_commit,
     manifests,
-    participants,
     read_all,
-    write_part,
+    write_parts,
 )
 from ingest.mart.participant import DEFINITIONS_VERSION, build
 from ingest.mart.person import PersonSettings
@@ -74,16 +74,16 @@ class RebuildResult:
         return {"participants": len(self.participants), "nights": self.nights}
 
 
-def mart_states(lake: Path) -> dict[str, MartState]:
+def mart_states(lake: Place) -> dict[str, MartState]:
     """The committed marts by participant_id."""
-    found = (_STATES.decode(Path(path).read_bytes()) for path in json_files(lake / "_mart"))
+    found = (_STATES.decode(data) for _, data in committed(lake / STATES))
     return {each.participant_id: each for each in found}
 
 
-def mart_state(lake: Path, participant_id: str) -> MartState | None:
+def mart_state(lake: Place, participant_id: str) -> MartState | None:
     """The committed marts of one participant, or None."""
-    path = _state_path(lake, participant_id)
-    return _STATES.decode(path.read_bytes()) if path.exists() else None
+    data = read(_state_path(lake, participant_id)).data
+    return None if data is None else _STATES.decode(data)
 
 
 def stale(study: Study) -> list[str]:
@@ -110,11 +110,12 @@ def behind(study: Study) -> list[str]:
 
 
 def _differing(study: Study, inputs: _Inputs, held: Mapping[str, MartState]) -> list[str]:
-    wanted = {*inputs.entries, *({NOBODY} & set(participants(study.lake)))}
+    there = {pid: inputs.state(pid, of).mart_hash for pid, of in every_commit(study.lake)}
+    wanted = {*inputs.entries, *({NOBODY} & there.keys())}
     return [
         pid
         for pid in sorted(wanted)
-        if pid not in held or held[pid].mart_hash != inputs.state(pid, commits(study.lake, pid)).mart_hash
+        if pid not in held or held[pid].mart_hash != (there.get(pid) or inputs.state(pid, ()).mart_hash)
     ]
 
 
@@ -149,12 +150,14 @@ def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lam
     for participant_id in ids:
         began = time.perf_counter()
         with _one_builder(study, participant_id):
+            path = _state_path(study.lake, participant_id)
+            held = read(path)
             of, built = _built(study, participant_id, inputs)
             state = inputs.state(participant_id, of)
-            for table in tables(MART):
-                write_part(study.lake, table, participant_id, built[table])
-            result.reasons[participant_id] = reasons(mart_state(study.lake, participant_id), state)
-            write_bytes(_state_path(study.lake, participant_id), msgspec.json.encode(state, order="sorted"))
+            write_parts(study.lake, participant_id, {table: built[table] for table in tables(MART)})
+            before = None if held.data is None else _STATES.decode(held.data)
+            result.reasons[participant_id] = reasons(before, state)
+            write(path, msgspec.json.encode(state, order="sorted"), held)
         result.participants.append(participant_id)
         result.nights += len(built["night"])
         event("participant", participant_id=participant_id, nights=len(built["night"]), exports=len(of),
@@ -296,5 +299,5 @@ def _about_exports(held: list[str], now: list[str]) -> list[str]:
     return [f"{count} export{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
 
 
-def _state_path(lake: Path, participant_id: str) -> Path:
-    return inside(lake, "_mart", f"{participant_id}.json")
+def _state_path(lake: Place, participant_id: str) -> Place:
+    return inside(lake, STATES, f"{participant_id}.json")

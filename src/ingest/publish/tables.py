@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from ingest._core import contract
-from ingest._core.contract import LAKE, MART, PUBLISH
-from ingest._core.errors import Terminal, Transient
-from ingest._core.files import sha256_of
+from ingest._core.contract import MART, PUBLISH
+from ingest._core.places import Place
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, cohort_path
 from ingest.lake.store import Manifest, parquet_path, part_path
 from ingest.mart.rebuild import MartState, source_file_rows
+from ingest.publish.lake_files import LakeFile, readable
 from ingest.publish.shape import STAGES, cells, clustered_key, quoted
 
 _VERSIONS = {
@@ -54,14 +53,14 @@ def select(
         return None
     if contract.schemas()[table]["stage"] == PUBLISH:
         return _select_arrow(connection, table, _made_here(table, study, people, now))
-    return _select_files(study.lake, table, people)
+    return _select_files(connection, study.lake, table, people)
 
 
-def select_cohort(study: Study, table: str) -> tuple[str, list[list[str]]]:
+def select_cohort(connection: duckdb.DuckDBPyConnection, study: Study, table: str) -> tuple[str, list[list[str]]]:
     """The same of a table over all participants."""
-    path = [str(cohort_path(study.lake, table))]
+    path = readable(connection, [[LakeFile(table, cohort_path(study.lake, table))]])
     sql = f"SELECT {cells(table)} FROM read_parquet(?::VARCHAR[]) ORDER BY {_order(table)}"  # noqa: S608 - names of schemas/
-    return sql, [path]
+    return sql, path
 
 
 def participant_row(study: Study, person: Person) -> dict[str, Any] | None:
@@ -123,41 +122,29 @@ def _select_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Ta
     return f"SELECT {cells(table)} FROM incoming ORDER BY {_order(table)}", []  # noqa: S608 - names of schemas/
 
 
-def _select_files(lake: Path, table: str, people: Sequence[Person]) -> tuple[str, list[list[str]]] | None:
+def _select_files(
+    connection: duckdb.DuckDBPyConnection, lake: Place, table: str, people: Sequence[Person]
+) -> tuple[str, list[list[str]]] | None:
     versions, record_id = _VERSIONS.get(table, (None, ""))
-    sources = [_files(lake, table, people)]
+    chosen = [_files(lake, table, people)]
     read = "read_parquet(?::VARCHAR[], hive_partitioning = false)"
     join = f"{read} r"
     if versions:
-        sources.append(_files(lake, versions, people))
+        chosen.append(_files(lake, versions, people))
         join += f" JOIN {read} v ON r.{record_id} = v.{record_id} AND r.source_file_id = v.source_file_id"
         join += " AND v.is_current" if table == STAGES else ""
+    sources = readable(connection, chosen)
     if not all(sources):
         return None
     of = {field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)}
     return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
 
 
-def _files(lake: Path, table: str, people: Sequence[Person]) -> list[str]:
+def _files(lake: Place, table: str, people: Sequence[Person]) -> list[LakeFile]:
     if contract.schemas()[table]["stage"] == MART:
-        parts = [part_path(lake, table, p.participant_id) for p in people]
-        return [str(path) for path in parts if path.exists()]
-    return [str(_verified(lake, table, each)) for person in people for each in person.manifests if table in each.files]
-
-
-def _verified(lake: Path, table: str, of: Manifest) -> Path:
-    path = parquet_path(lake, table, of.participant_id, of)
-    try:
-        with path.open("rb") as stream:
-            intact = sha256_of(stream) == of.files[table].sha256
-    except FileNotFoundError as error:
-        raise Transient(f"{LAKE}/{table}: a file of export {of.source_file_id} went away; run again") from error
-    if not intact:
-        raise Terminal(
-            f"{LAKE}/{table}: the file of export {of.source_file_id} is not the one its manifest names; "
-            "`ingest verify` lists such files"
-        )
-    return path
+        return [LakeFile(table, part_path(lake, table, person.participant_id)) for person in people]
+    every = (each for person in people for each in person.manifests if table in each.files)
+    return [LakeFile(table, parquet_path(lake, table, each.participant_id, each), each) for each in every]
 
 
 def _order(table: str, prefix: str = "") -> str:

@@ -180,7 +180,7 @@ def _fill(warehouse: Warehouse, study: Study, todo: Plan, now: datetime, progres
         if progress is not None:
             progress(start + len(group), len(todo.people))
     if todo.cohort is not None and todo.cohort_differs:
-        counts += [(table, warehouse.insert(table, *select_cohort(study, table), None))
+        counts += [(table, warehouse.insert(table, *select_cohort(warehouse.source(), study, table), None))
                    for table in contract.tables(COHORT)]  # fmt: skip
         warehouse.insert_arrow("publication", cohort_row(todo.cohort, now))
     rows = dict.fromkeys(contract.published_tables(), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
+from ingest._core.places import read
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
 from ingest.arrive.arrivals import open_arrivals
@@ -57,8 +58,8 @@ def drop_damaged(study: Study) -> int:
 
 
 def _as_committed(study: Study, table: str, of: Manifest) -> bool:
-    path = parquet_path(study.lake, table, of.participant_id, of)
-    return path.exists() and sha256(path.read_bytes()).hexdigest() == of.files[table].sha256
+    data = read(parquet_path(study.lake, table, of.participant_id, of)).data
+    return data is not None and sha256(data).hexdigest() == of.files[table].sha256
 
 
 def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
