@@ -139,7 +139,7 @@ def _load(study: Study, arrival: Arrival, known: dict[str, Person], store: Arriv
                 result.gone += 1
                 event("export", export=arrival.source_file_id[:12], source=arrival.source, status="gone")
                 return
-            rows = _harmonise(decoded, facts, arrival.folder, known, study.settings.substances)
+            rows = harmonised(decoded, facts, arrival.folder, known, study.settings.substances)
         if decoded.tally.kept and is_misfiled(study, arrival, known, store):
             raise Refused(
                 "misfiled",
@@ -206,7 +206,8 @@ def _decode(study: Study, arrival: Arrival, store: Arrivals) -> Decoded | None:
     return decoded
 
 
-def _harmonise(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[str, Person], own: Own) -> Rows:
+def harmonised(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[str, Person], own: Own) -> Rows:
+    """The lake's rows of an export that arrived in a folder; what is refused on the way goes to its tally."""
     rows: Rows = {}
     person = known.get(folder)
     if person is not None:

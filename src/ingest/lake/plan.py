@@ -27,7 +27,7 @@ from ingest.lake.removal import remove_erased
 from ingest.lake.store import commits, manifests, retire
 from ingest.lake.sweep import sweep
 
-LAYOUT = "3"
+LAYOUT = "4"
 UNKNOWN_PARTICIPANT = "unknown_participant"
 MOST_BATCHES = 500
 EXPORT_BYTES = 128 << 10  # what opening, committing and syncing one more export costs, in bytes decoded meanwhile
