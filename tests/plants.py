@@ -211,5 +211,3 @@ def _fit(data: bytes, message: int, number: int, word: str) -> bytes:
     head = data[:4] + struct.pack("<I", len(body)) + data[8:12]
     whole = head + struct.pack("<H", checksum(head)) + body
     return whole + struct.pack("<H", checksum(whole))
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pathlib import PurePath
 import pyarrow as pa
 import pytest
 
-from exports import Came, Export, exports, taken
+from exports import PEOPLE, Came, Export, exports, taken
 from ingest._core.errors import IngestError
+from ingest._core.pseudonyms import keyed
 from ingest.decode.registry import decoders
 from plants import PERSONAL, Plant, places
 from tries import SOAK
@@ -53,7 +55,9 @@ PLACES = list(every_place())
 
 def chosen(source: str) -> list[Planted]:
     """Those where a vendor may add fields, and some of the others, the same in each run."""
-    added = [each for each in PLACES if each.export.source == source and each.place.endswith(("holds more", "one more"))]
+    added = [
+        each for each in PLACES if each.export.source == source and each.place.endswith(("holds more", "one more"))
+    ]
     rest = [each for each in PLACES if each.export.source == source and each not in added]
     return added + (rest if SOAK else random.Random(source).sample(rest, min(FEW, len(rest))))
 
@@ -101,6 +105,19 @@ def test_every_kind_of_file_of_a_source_is_planted(source: str) -> None:
     planted = {PurePath(each.name).suffix.lower() for each in PLACES if each.export.source == source}
     assert kinds - planted <= {".gpx", ".txt"}, "files that are counted by their ending and never opened"
     assert planted
+
+
+def test_an_id_of_the_source_is_shown_where_nobody_could_have_chosen_it() -> None:
+    (export,) = (each for each in exports() if (each.source, each.situation) == ("jawbone", "answer-with-titles"))
+    ((name, data),) = export.files.items()
+    given = re.search(rb'"xid": "([^"]+)"', data)
+    assert given is not None
+    shown = {}
+    for xid in (b"0b1c2d3e-4661-442f-a9a4-f160dd7afae8", b"51a4189acf12e53f81000001", b"4711", b"alma@example.org"):
+        came = taken(export.with_file(name, data.replace(given[0], b'"xid": "' + xid + b'"')))
+        shown[xid.decode()] = came.tables["sleep_session"][0]["source_record_id"].to_pylist()
+    hashed = keyed(PEOPLE["P01"].secret.encode(), "record", "jawbone", "alma@example.org")[:20]
+    assert [ids[0] for ids in shown.values()] == [*list(shown)[:3], hashed]
 
 
 def test_the_word_stands_where_it_was_put() -> None:
