@@ -28,8 +28,14 @@ from ingest.lake.load import harmonised
 MADE = datetime(2026, 5, 1, tzinfo=UTC)
 PEOPLE = {ref: Person(f"p{number:020d}", ref, "Europe/Oslo", "roster", f"5ec{number}")
           for number, ref in enumerate(("P01", "P02"), start=1)}  # fmt: skip
-_SCALES: dict[str, Any] = {"name": "evening", "layout": "scale", "date": {"column": "day"}, "date_means": "use_day",
-                           "record_id": "id", "scale": {"instrument": "DAILY", "items": {"anxiety": "anx"}}}  # fmt: skip
+_SCALES: dict[str, Any] = {
+    "name": "evening",
+    "layout": "scale",
+    "date": {"column": "day"},
+    "record_id": "id",
+    "date_means": "use_day",
+    "scale": {"instrument": "DAILY", "items": {"anxiety": "anx"}},
+}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _kind(name: str, text: str) -> Callable[[str], Iterator[tuple[str, Callable[
     return _table
 
 
-def _json(text: str) -> Iterator[tuple[str, Callable[[str], str]]]:
+def _json(text: str) -> Iterator[tuple[str, Callable[[str], str]]]:  # noqa: C901 - one walk, and what is put where it came
     try:
         whole = json.loads(text)
     except ValueError:
@@ -174,7 +174,8 @@ def _sqlite(data: bytes) -> Iterator[tuple[str, Plant]]:
     try:
         base.deserialize(data)
         found = base.execute("select m.name, c.name from sqlite_master m, pragma_table_xinfo(m.name) c "
-                             "where m.type = 'table' and m.name not like 'sqlite_%' and c.hidden = 0").fetchall()  # fmt: skip
+                             "where m.type = 'table' and m.name not like 'sqlite_%' and c.hidden = 0"
+                             ).fetchall()  # fmt: skip
     except sqlite3.DatabaseError:
         return
     for table, column in found:
