@@ -69,9 +69,9 @@ def rekey(study: Study, source: str | None = None, tell: Said = lambda line: Non
     """Make everything anew under another key: a new one of 32 random bytes in identity/key, or that which stands at
     `source` (`file:/PATH`, `env:VARIABLE`, `airflow:CONNECTION`).
 
-    Called again after whatever end, it completes what was begun. Raises WrongUse where the key is the present one,
-    where there is none yet, or the source is no place; Transient where another change or an erasure runs; Terminal
-    where the source holds no key, and what decoding and publishing raise.
+    Called again after whatever end, it completes what was begun; where the source has the present key it publishes
+    what is not published under it. Raises WrongUse where the source is no place; Transient where another change or an
+    erasure runs; Terminal where the source holds no key, and what decoding and publishing raise.
     """
     done = Rekeyed()
     with (
@@ -80,11 +80,15 @@ def rekey(study: Study, source: str | None = None, tell: Said = lambda line: Non
     ):
         if not (study.identity / MARKER).exists():
             beside = _prepared(study, source)
-            tell("decoding everything under the new key, beside the lake as it is")
-            _build(study, beside, done)
+            if beside is None:
+                tell("that is the present key; what is not published under it is published now")
+            else:
+                tell("decoding everything under the new key, beside the lake as it is")
+                _build(study, beside, done)
+        if (study.root / BESIDE).exists():
             tell("waiting for what runs, then changing lake and key")
-        with in_use(study.identity, alone=True):
-            _change(study)
+            with in_use(study.identity, alone=True):
+                _change(study)
         now = open_study(study.root)
         done.reports = _remove_reports(now, _former_ids(now))
         tell("publishing")
@@ -104,17 +108,20 @@ def drop_begun(root: Path) -> None:
     shutil.rmtree(root / BESIDE, ignore_errors=True)
 
 
-def _prepared(study: Study, source: str | None) -> Study:
-    """The study under the new key: its landing, its tables, a lake and an identity of its own."""
+def _prepared(study: Study, source: str | None) -> Study | None:
+    """The study under the new key: its landing, its tables, a lake and an identity of its own; None for the present
+    key.
+    """
     old = read_key(study.identity / "key")
     root, identity = study.root / BESIDE, study.root / BESIDE / "identity"
     if (identity / CHECK).exists() and not _continues(identity, old, source):
         drop_begun(study.root)
     if not (identity / CHECK).exists():
-        identity.mkdir(mode=0o700, parents=True, exist_ok=True)
+        drop_begun(study.root)
         new = key_at(source) if source else os.urandom(KEY_BYTES)
         if new == old:
-            raise WrongUse("that is the present key; `--same` moves it, another one makes everything anew")
+            return None
+        identity.mkdir(mode=0o700, parents=True)
         write_bytes(identity / "key", (source or new.hex()).encode() + b"\n", 0o600)
         write_bytes(identity / FORMER, with_former(study.identity, old, new), 0o600)
         (root / _LAKE).mkdir(exist_ok=True)
