@@ -12,7 +12,7 @@ help:
 	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
 	@echo "make airflow a whole Airflow with pages on http://127.0.0.1:8080 on the demo study, until Ctrl-C"
 	@echo "make test    all tests; what CI runs"
-	@echo "make soak    properties on more examples, a thousand kills and runs at once (docs/faults.md); takes long"
+	@echo "make soak    properties on more examples, a thousand kills and runs at once (docs/faults.md), a million mutated files (docs/fuzz.md); takes long"
 	@echo "make check   lint, types and tests"
 	@echo "make services install PostgreSQL and Chromium for the tests, where missing (Debian, as root)"
 	@echo "make setup   build .venv from requirements.lock"
@@ -61,6 +61,7 @@ types: setup
 soak: setup services
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -k "not airflow"
 	$(BIN)/python tests/faults/soak.py
+	$(BIN)/python tests/abuse/fuzz.py --inputs 1000000 --to docs
 
 check: lint types test
 

@@ -285,6 +285,37 @@ def _show_erased(done: Erased) -> None:
 
 
 @app.command()
+def rekey(
+    context: typer.Context,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Where the key is: file:/PATH, env:VARIABLE or airflow:CONNECTION.")
+    ] = None,
+    same: Annotated[bool, typer.Option("--same", help="Keep the key; only say where it is from now on.")] = False,
+) -> None:
+    """Change the study's key: every id is made anew in lake and warehouse."""
+    from ingest.rekey import move_key
+    from ingest.rekey import rekey as do
+
+    if same:
+        if to is None:
+            raise WrongUse("--same wants --to: where the present key is from now on")
+        move_key(_study(context), to)
+        typer.echo(f"identity/key now says {to}; the key is the same")
+        return
+    done = do(_study(context), to, lambda line: typer.echo(line, err=True))
+    typer.echo(f"decoded    {done.decoded} exports under the new key")
+    if done.carried.exports:
+        typer.echo(f"carried    {done.carried.exports} exports that left landing; {done.carried.ids_of_its_own} of "
+                   "their ids rest on the former ones")  # fmt: skip
+    if done.published is not None:
+        typer.echo(f"published  {len(done.published.published)} participants; {len(done.published.removed)} former ids "
+                   "removed")  # fmt: skip
+    if done.reports:
+        typer.echo(f"reports    {done.reports} named former ids and are gone; make them again")
+    typer.echo("releases   keep the ids they were handed out with")
+
+
+@app.command()
 def verify(
     context: typer.Context,
     repair: Annotated[bool, typer.Option("--repair", help="Let the next run decode damaged files again.")] = False,

@@ -28,6 +28,7 @@ from ingest.lake.store import manifests, participants, retire
 from ingest.mart.rebuild import mart_states, rebuild
 from ingest.publish.reading import exists, opened
 from ingest.publish.warehouse import publish_study
+from ingest.rekey import drop_begun
 from ingest.report.releases import remove_releases
 
 _BEING_WRITTEN_S = 60
@@ -57,6 +58,7 @@ def erase(study: Study, participant: str) -> Erased:
     with locked(study.identity / ".erase.lock", "another erasure"):
         add_tombstone(study.identity, pid, clock.now().date())
         now = open_study(study.root)
+        drop_begun(now.root)
         done = Erased()
         folders = _own_folders(now, pid)
         done.removed["lake_files"] = remove_participant(now.lake, pid)

@@ -62,8 +62,10 @@ def _deadline(hours: float | None) -> DeadlineAlert | None:
 def opened(served: Served) -> Iterator[Study]:
     """The study. Errors leave without what they quote: paths and values of people."""
     from ingest._core.errors import IngestError, WrongUse
+    from ingest._core.keys import connections_from
     from ingest._core.study import open_study
 
+    connections_from(_password)
     try:
         if not served.folder:
             raise WrongUse("INGEST_STUDY is not set where this task runs; set it to the study's folder")
@@ -73,6 +75,17 @@ def opened(served: Served) -> Iterator[Study]:
     except Exception as error:  # noqa: BLE001 - it goes on, without its text
         text = f"{type(error).__name__}; its text is left out here, `ingest run` shows it to who may see it"
         raise RuntimeError(text).with_traceback(error.__traceback__) from None
+
+
+def _password(connection: str) -> str | None:
+    """The password of a connection, from wherever this Airflow keeps them; None where there is no such connection."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return Connection.get(connection).password
+    except AirflowNotFoundException:
+        return None
 
 
 def at_most(limit: int, groups: list[list[str]]) -> list[list[str]]:

@@ -33,6 +33,18 @@ def test_digits_are_those_of_md5(texts: list[str], digits: int) -> None:
     assert md5_digits(*in_parts, digits=digits).to_pylist() == wanted
 
 
+def test_many_rows_are_hashed_as_few() -> None:
+    texts = [f"{number} \u00f8 {None if number % 7 else 'x'}" for number in range(5000)]
+    parts = pa.array(["a", None] * 2500).dictionary_encode(), pa.array(texts)
+    wanted = [
+        md5(((a or "") + b).encode()).hexdigest()[:20] for a, b in zip(*(p.to_pylist() for p in parts), strict=True)
+    ]
+    assert md5_digits(*parts, digits=20).to_pylist() == wanted
+    assert md5_digits(*(part[:9] for part in parts), digits=20).to_pylist() == wanted[:9]
+    assert all_different(*parts)
+    assert not all_different(pa.array([*texts, texts[77]]))
+
+
 @given(st.lists(st.tuples(INT64, INT64, INT64), min_size=1, max_size=20))
 def test_rows_are_mixed_column_by_column(rows: list[tuple[int, int, int]]) -> None:
     found = mixed([np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)])

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import unpacked
 from ingest._core.contract import LAKE, MART, tables
 from ingest._core.errors import WrongUse
 from ingest._core.pseudonyms import id_in_release, read_key
@@ -62,6 +63,7 @@ def test_no_byte_of_theirs_stays(demo_copy: Path) -> None:
     landing = files(demo_copy / "landing")
     done = erase(open_study(demo_copy), "K01")
     assert naming(demo_copy, words) == []
+    assert unpacked.naming(demo_copy, {k01, *sorted(record_ids)[:50]}, ("landing/",)) == {}
     assert files(demo_copy / "landing") == landing
     assert done.removed["warehouse"] == 1
     assert f"landing: {sum(name.startswith('K01/') for name in landing)} files" in done.remains[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import md5
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 _BLOCK = 1 << 14
 """Rows at a time: few enough for a processor's cache."""
+_FEW = 2048
+"""Rows for which opening a database would cost more than hashing each."""
 
 
 def md5_digits(*parts: pa.Array, digits: int) -> pa.Array:
@@ -19,6 +22,9 @@ def md5_digits(*parts: pa.Array, digits: int) -> pa.Array:
     One-way, so that an id tells nothing of the text it was made of; it is no protection against somebody who makes
     two texts with one MD5.
     """
+    if len(parts[0]) <= _FEW:
+        texts = map("".join, zip(*([cell or "" for cell in part.to_pylist()] for part in parts), strict=True))
+        return pa.array([md5(text.encode(), usedforsecurity=False).hexdigest()[:digits] for text in texts], pa.string())
     return _in_duckdb(f"left(md5(concat({_names(parts)})), {digits})", parts).cast(pa.string())
 
 
@@ -54,6 +60,8 @@ def hex_digits(hashes: Hashes) -> pa.Array:
 
 def all_different(*columns: pa.Array) -> bool:
     """True if no two rows are equal; False if some are, or (once in many millions) only seem to be."""
+    if len(columns[0]) <= _FEW:
+        return len(set(zip(*(column.to_pylist() for column in columns), strict=True))) == len(columns[0])
     hashes = np.sort(_in_duckdb(f"hash({_names(columns)})", columns).to_numpy())
     return not (hashes[1:] == hashes[:-1]).any()
 

@@ -1,28 +1,14 @@
-"""The study's key, and what is derived from it."""
+"""What is derived from the study's key."""
 
 from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from pathlib import Path
 
-from ingest._core.errors import Terminal
 from ingest._core.files import digest
+from ingest._core.keys import KEY_BYTES, read_key
 
-KEY_BYTES = 32
-
-
-def read_key(path: Path) -> bytes:
-    """The key in identity/; raises Terminal where it is missing or damaged."""
-    try:
-        key = bytes.fromhex(path.read_text().strip())
-    except FileNotFoundError as error:
-        raise Terminal("identity/key is missing; `ingest run` makes one in a new study, else restore it") from error
-    except ValueError as error:
-        raise Terminal("identity/key is damaged; restore it from your backup") from error
-    if len(key) != KEY_BYTES:
-        raise Terminal("identity/key is damaged; restore it from your backup")
-    return key
+__all__ = ["KEY_BYTES", "read_key"]
 
 
 def participant_id(key: bytes, ref: str) -> str:

@@ -11,21 +11,25 @@ from pathlib import Path
 
 from ingest._core.errors import Terminal
 from ingest._core.files import write_bytes
+from ingest._core.keys import former_keys, stored_key
 from ingest._core.pseudonyms import participant_id, read_key, tombstone_of
 
+TOMBSTONES = "tombstones.csv"
 _COLUMNS = ("tombstone", "erased_on")
 
 
 @dataclass(frozen=True)
 class Tombstones:
-    """The days of erasure by tombstone, and the key they are made with."""
+    """The days of erasure by tombstone, and the keys they are made with: the present one and those before."""
 
     days: dict[str, date] = field(default_factory=dict)
     key: bytes = b""
+    former: tuple[bytes, ...] = ()
 
     def holds(self, ref: str) -> bool:
-        """True if whoever has this ref was erased."""
-        return bool(self.days) and self.holds_id(participant_id(self.key, ref))
+        """True if whoever has this ref was erased, under whatever key of the study that was."""
+        keys = (self.key, *self.former) if self.days else ()
+        return any(tombstone_of(key, participant_id(key, ref)) in self.days for key in keys)
 
     def holds_id(self, pid: str) -> bool:
         """The same of a participant_id."""
@@ -38,7 +42,7 @@ class Tombstones:
 
 def tombstones(identity: Path) -> Tombstones:
     """Those of a study; none where there is no file. Raises Terminal where it is damaged, or its key is gone."""
-    path = identity / "tombstones.csv"
+    path = identity / TOMBSTONES
     if not path.exists():
         return Tombstones()
     try:
@@ -48,7 +52,8 @@ def tombstones(identity: Path) -> Tombstones:
             raise ValueError
     except ValueError as error:
         raise Terminal("identity/tombstones.csv is damaged; restore it from your backup") from error
-    return Tombstones(days, read_key(identity / "key"))
+    key = stored_key(identity / "key")
+    return Tombstones(days, key, former_keys(identity, key))
 
 
 def add_tombstone(identity: Path, pid: str, on: date) -> None:
@@ -56,4 +61,4 @@ def add_tombstone(identity: Path, pid: str, on: date) -> None:
     key = read_key(identity / "key")
     days = {tombstone_of(key, pid): on} | tombstones(identity).days
     lines = [",".join(_COLUMNS), *(f"{stone},{day.isoformat()}" for stone, day in sorted(days.items()))]
-    write_bytes(identity / "tombstones.csv", ("\n".join(lines) + "\n").encode(), 0o600)
+    write_bytes(identity / TOMBSTONES, ("\n".join(lines) + "\n").encode(), 0o600)

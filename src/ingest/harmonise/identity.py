@@ -16,6 +16,8 @@ from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
 from ingest.harmonise.person import Person
 
+LINKS = "participants.csv"
+
 
 def make_key(study: Study) -> None:
     """Make the study's key if there is none: 32 random bytes, readable by their owner only.
@@ -72,7 +74,7 @@ def write_links(study: Study, known: Mapping[str, Person]) -> None:
 
 
 def _write(study: Study, links: Mapping[str, str]) -> None:
-    path = study.identity / "participants.csv"
+    path = study.identity / LINKS
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["participant_id", "participant_ref"])
@@ -84,7 +86,7 @@ def _write(study: Study, links: Mapping[str, str]) -> None:
 
 def read_links(study: Study) -> dict[str, str]:
     """Ref by participant_id, for people who may see both."""
-    path = study.identity / "participants.csv"
+    path = study.identity / LINKS
     if not path.exists():
         return {}
     with path.open(newline="") as stream:

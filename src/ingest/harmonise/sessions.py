@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ingest._core import clock
 from ingest._core.clock import SECOND, Micros
 from ingest._core.contract import to_contract
+from ingest._core.pseudonyms import keyed
 from ingest.decode.intervals import SPAN
 from ingest.decode.model import Decoded, ExportFacts, RecordKind, Tally
 from ingest.harmonise.checks import RULES, Facts
@@ -56,7 +57,7 @@ def harmonise_sleep(decoded: Decoded, facts: ExportFacts, person: Person) -> dic
         "session_id": ids,
         "participant_id": pa.repeat(person.participant_id, n),
         "source": pa.repeat(facts.source, n),
-        "source_record_id": sessions["source_record_id"],
+        "source_record_id": _shown_ids(sessions["source_record_id"], facts.source, person.secret),
         "source_file_id": pa.repeat(facts.source_file_id, n),
         "start_utc": pa.array(start, pa.timestamp("us", tz="UTC")),
         "end_utc": pa.array(end, pa.timestamp("us", tz="UTC")),
@@ -77,6 +78,20 @@ def harmonise_sleep(decoded: Decoded, facts: ExportFacts, person: Person) -> dic
 def session_id(participant_id: str, source: str, record: str) -> str:
     """20 hexadecimal digits of SHA-256 over participant, source and the record's id in it."""
     return sha256(f"{participant_id}\x1f{source}\x1f{record}".encode()).hexdigest()[:20]
+
+
+# Digits, times, UUIDs and hexadecimal numbers, as vendors count their records; nothing that somebody could have named.
+_COUNTED = "|".join((r"^[0-9]{1,20}$", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[0-9T:.Z+/-]*$", r"^[0-9A-Fa-f]{24,64}$",
+                     r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))  # fmt: skip
+
+
+def _shown_ids(records: pa.ChunkedArray, source: str, secret: str) -> pa.ChunkedArray:
+    """The source's own ids; one that is neither number, time nor UUID is a keyed hash of 20 digits in its place."""
+    plain = pc.fill_null(pc.match_substring_regex(records, _COUNTED), True)
+    if pc.all(plain).as_py() is not False:
+        return records
+    hashed = [keyed(secret.encode(), "record", source, record or "")[:20] for record in records.to_pylist()]
+    return pc.if_else(plain, records, pa.array(hashed))
 
 
 Zones = list[tuple[clock.Zone, NDArray[np.bool_]]]

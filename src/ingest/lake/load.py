@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ from ingest._core.clock import MINUTE
 from ingest._core.contract import to_contract
 from ingest._core.errors import Changed, Refused
 from ingest._core.files import digest, locked
+from ingest._core.keys import in_use
 from ingest._core.logs import event, log
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
@@ -103,6 +104,11 @@ def plan_batches(study: Study) -> list[list[str]]:
 
 def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
     """Decode the exports and commit them to the lake; one that cannot be read is refused, the others go on."""
+    with in_use(study.identity):
+        return _load_batch(study, tokens, progress)
+
+
+def _load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None]) -> LoadResult:
     result = LoadResult()
     known = people(study)
     touched: set[str] = set()
@@ -165,7 +171,7 @@ def _load(
                 result.gone += 1
                 event("export", export=arrival.source_file_id[:12], source=arrival.source, status="gone")
                 return
-            rows = _harmonise(decoded, facts, arrival.folder, known, study.settings.substances)
+            rows = harmonised(decoded, facts, arrival.folder, known, study.settings.substances)
         if decoded.tally.kept and is_misfiled(study, arrival, known, store):
             raise Refused(
                 "misfiled",
@@ -250,7 +256,8 @@ def _decode(study: Study, arrival: Arrival, store: Arrivals) -> Decoded | None:
     return decoded
 
 
-def _harmonise(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[str, Person], own: Own) -> Rows:
+def harmonised(decoded: Decoded, facts: ExportFacts, folder: str, known: dict[str, Person], own: Own) -> Rows:
+    """The lake's rows of an export that arrived in a folder; what is refused on the way goes to its tally."""
     rows: Rows = {}
     person = known.get(folder)
     if person is not None:
@@ -304,8 +311,7 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
         )
         rest["kept"] -= kept
         parquet = {name: to_parquet(table) for name, table in sorted(rows[participant_id].items())}
-        rows_hash = digest(*(part for name, data in parquet.items()
-                             for part in (name, columns_hash(data, _OF_THE_EXPORT))))  # fmt: skip
+        rows_hash = rows_hash_of(parquet)
         others = [m for m in manifests(study.lake, participant_id) if _age(m) < _age(base)]
         if not any(m.source == base.source and m.rows_hash == rows_hash for m in others):
             share = {"read": kept, "kept": kept, "duplicate": 0, "ignored": 0, "quarantined": 0}
@@ -318,6 +324,11 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             if mine is not None:
                 retire(study.lake, mine)
     return rest
+
+
+def rows_hash_of(parquet: Mapping[str, bytes]) -> str:
+    """Hash of a participant's rows of a study-wide log by table: the same where an export says the same of them."""
+    return digest(*(part for name in sorted(parquet) for part in (name, columns_hash(parquet[name], _OF_THE_EXPORT))))
 
 
 def _log(of: Manifest, tally: Tally, seconds: float) -> None:

@@ -12,6 +12,7 @@ from posixpath import basename
 from ingest._core import clock
 from ingest._core.errors import Refused, Transient, Unreachable
 from ingest._core.files import digest
+from ingest._core.keys import in_use, read_key, write_check
 from ingest._core.roster import NOBODY, STUDY_LOGS
 from ingest._core.study import Study
 from ingest._core.tombstones import tombstones
@@ -27,7 +28,7 @@ from ingest.lake.removal import remove_erased
 from ingest.lake.store import every_commit, manifests, retire
 from ingest.lake.sweep import sweep
 
-LAYOUT = "3"
+LAYOUT = "4"
 UNKNOWN_PARTICIPANT = "unknown_participant"
 MOST_BATCHES = 500
 EXPORT_BYTES = 128 << 10  # what opening, committing and syncing one more export costs, in bytes decoded meanwhile
@@ -102,7 +103,13 @@ def plan(study: Study, progress: Callable[[int], None] = lambda count: None) -> 
 
     Calls `progress` with the number of units looked at so far.
     """
+    with in_use(study.identity):
+        return _plan(study, progress)
+
+
+def _plan(study: Study, progress: Callable[[int], None]) -> Plan:
     make_key(study)
+    write_check(study.identity, read_key(study.identity / "key"))
     known = people(study)
     write_links(study, known)
     now = clock.now()

@@ -16,6 +16,7 @@ from ingest._core.clock import tzdata_version
 from ingest._core.contract import MART, arrow_schema, tables
 from ingest._core.errors import Terminal, Transient
 from ingest._core.files import digest, locked
+from ingest._core.keys import in_use
 from ingest._core.logs import event
 from ingest._core.places import Place, committed, inside, read, remove, write
 from ingest._core.roster import NOBODY, RosterEntry
@@ -145,6 +146,11 @@ def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
 
 def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lambda: None) -> RebuildResult:
     """Build and commit the marts of the participants, one after the other; memory holds one at a time."""
+    with in_use(study.identity):
+        return _rebuild(study, ids, progress)
+
+
+def _rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None]) -> RebuildResult:
     inputs = _Inputs(study)
     result = RebuildResult([])
     for participant_id in ids:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from ingest._core import clock, contract
 from ingest._core.contract import COHORT, OPS
 from ingest._core.errors import Again, Transient
+from ingest._core.keys import in_use
 from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study, consent_lock, read_roster
 from ingest.harmonise.identity import entries_by_id
@@ -121,7 +122,8 @@ def _tried(
 ) -> Published:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _publish(study, people, now, progress, run, scrub)
+            with in_use(study.identity):
+                return _publish(study, people, now, progress, run, scrub)
         except Again:
             if attempt == _ATTEMPTS:
                 raise

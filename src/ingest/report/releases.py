@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest._core.files import sync_folder
-from ingest._core.pseudonyms import id_in_release, read_key
+from ingest._core.keys import former_keys, read_key
+from ingest._core.pseudonyms import id_in_release
+from ingest._core.pseudonyms import participant_id as id_of
 from ingest._core.study import Study
+from ingest.harmonise.identity import read_links
 
 HANDED_OUT = "handed-out.txt"
 _CHUNK_BYTES = 1 << 20
@@ -21,8 +24,9 @@ def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
     """Remove the releases that hold the participant; returns how many, and how many were handed out and stay."""
     removed = handed_out = 0
     key = read_key(study.identity / "key")
+    pids = [(key, participant_id), *_before(study, key, participant_id)]
     for folder in _releases(study):
-        ids = (participant_id, id_in_release(key, folder.name, participant_id))
+        ids = [each for by, pid in pids for each in (pid, id_in_release(by, folder.name, pid))]
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         if any(_holds(path, each) for path in files for each in ids):
             if (folder / HANDED_OUT).exists():
@@ -32,6 +36,13 @@ def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
                 sync_folder(folder.parent)
                 removed += 1
     return removed, handed_out
+
+
+def _before(study: Study, key: bytes, participant_id: str) -> list[tuple[bytes, str]]:
+    """The study's former keys and the participant's ids under them, where the ref is known."""
+    refs = {id_of(key, ref): ref for ref in {*study.roster.entries, *study.roster.waiting}} | read_links(study)
+    ref = refs.get(participant_id)
+    return [] if ref is None else [(each, id_of(each, ref)) for each in former_keys(study.identity, key)]
 
 
 def _releases(study: Study) -> Iterator[Path]:

@@ -27,7 +27,7 @@ STAGE_TYPES = {
 }  # fmt: skip
 _ID = re.compile(r"\d{1,20}", re.ASCII)
 _MINUTES = re.compile(r"\d{1,5}(?:\.\d{1,6})?", re.ASCII)
-_VERSION = re.compile(r"[A-Za-z0-9_.]{1,24}", re.ASCII)
+_VERSION = re.compile(r"[vV]?[0-9][0-9_.]{0,20}[a-z]?", re.ASCII)
 _LONGEST_US = 4 * DAY
 Part = tuple[str, int, int]
 """Word of a stage row and its instants, NONE_US where the row tells none."""
