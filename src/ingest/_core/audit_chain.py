@@ -6,18 +6,20 @@ that lines are missing at its end, or that all of it was written anew: for that 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
 from ingest._core.errors import Terminal
-from ingest._core.files import sync_folder
+from ingest._core.files import locked, sync_folder
 
 BEGIN = "0" * 64
 """What the first line has as the hash of the line before it."""
@@ -51,20 +53,20 @@ def append(path: Path, entry: Entry) -> None:
     """Add an entry, durably; other processes wait. Costs the same however long the file is.
 
     A last line that a crash cut off stays, and the new entry says that it comes after one. Raises OSError where the
-    storage refuses, Terminal where the file is none of ours.
+    storage refuses, Transient where another process has the file for long, Terminal where the file is none of ours.
     """
     new = not path.exists()
     if new:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        last, torn = _last_line(descriptor)
-        said = {**entry, **({"after": TORN} if torn else {}), "prev": _hash(last) if last else BEGIN}
-        data = (b"\n" if torn else b"") + msgspec.json.encode(said) + b"\n"
-        if os.write(descriptor, data) != len(data):
-            raise OSError(28, os.strerror(28))  # the disk is full: what was written is a torn line
-        os.fsync(descriptor)
+        with locked(path, "the audit", wait=True):
+            last, torn = _last_line(descriptor)
+            said = {**entry, **({"after": TORN} if torn else {}), "prev": _hash(last) if last else BEGIN}
+            data = (b"\n" if torn else b"") + msgspec.json.encode(said) + b"\n"
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # what was written is a torn line
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     if new:
@@ -78,7 +80,7 @@ def read(path: Path) -> Chain:
     if not path.exists():
         return chain
     with path.open("rb") as stream:
-        fcntl.flock(stream, fcntl.LOCK_SH)  # a line that is being written is not a torn one
+        _let_others_write(stream)
         before: tuple[int, str] | None = None
         for number, line in enumerate(_lines(stream), start=1):
             whole = line.endswith(b"\n")
@@ -94,6 +96,17 @@ def read(path: Path) -> Chain:
         if before is not None:
             chain.breaks.append(f"line {before[0]}: expected an entry, came something else")
     return chain
+
+
+def _let_others_write(stream: IO[bytes]) -> None:
+    """Wait for whoever adds a line, so that it is not taken for a torn one; not for a process that hangs."""
+    for _ in range(100):
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _linked(chain: Chain, number: int, entry: Entry | None, odd: tuple[int, str] | None) -> tuple[int, str] | None:
