@@ -27,6 +27,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Strict = Annotated[bool, typer.Option("--strict", help="End with 1 where this run sets anything aside.")]
+Purpose = Annotated[
+    str | None,
+    typer.Option("--purpose", envvar="INGEST_PURPOSE", help="What for, for the audit."),
+]
 Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
 
 
@@ -101,12 +105,14 @@ def run(
     ] = False,
 ) -> None:
     """Take up what is new, all the way."""
+    from ingest._core.clinicians import read_clinicians
     from ingest.pipeline import explained
     from ingest.pipeline import run as run_all
     from ingest.report.console import console, progress
 
     study = _study(context)
-    for problem in study.roster.problems:
+    problems = read_clinicians(study.root, study.roster.entries).problems
+    for problem in (*study.roster.problems, *problems):
         typer.echo(problem, err=True)
     done = run_all(study, progress(console(stderr=True)))
     _show_run(done)
@@ -206,11 +212,14 @@ def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="One SELECT.")],
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
+    purpose: Purpose = None,
 ) -> None:
     """Ask the warehouse; read-only, in UTC."""
+    from ingest.publish.audit import acting
     from ingest.publish.query import query as ask
 
-    ask(_study(context), sql, format, sys.stdout.buffer)
+    with acting(purpose=purpose):
+        ask(_study(context), sql, format, sys.stdout.buffer)
 
 
 @app.command()
@@ -251,12 +260,15 @@ def withdraw(
     participant: Annotated[str, typer.Argument(help="A ref of roster.csv, or a participant_id.")],
     on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day without consent, like 2026-03-01.")],
     keep: Annotated[bool, typer.Option("--keep/--erase", help="What was recorded before: keep it, or erase all.")],
+    purpose: Purpose = None,
 ) -> None:
     """Write a withdrawal into roster.csv and take what is from that day on out of marts and warehouse."""
+    from ingest.publish.audit import acting
     from ingest.report.console import console, progress
     from ingest.withdraw import withdraw as do
 
-    done = do(_study(context), participant, on.date(), keep, progress(console(stderr=True)))
+    with acting(purpose=purpose):
+        done = do(_study(context), participant, on.date(), keep, progress(console(stderr=True)))
     if done.erased is not None:
         _show_erased(done.erased)
     else:
@@ -268,13 +280,17 @@ def erase(
     context: typer.Context,
     participant: Annotated[str, typer.Argument(help="A ref of roster.csv, or a participant_id.")],
     yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone: say so.")] = False,
+    purpose: Purpose = None,
 ) -> None:
     """Remove a participant from all stores, and say what remains."""
     from ingest.erase import erase as do
+    from ingest.publish.audit import acting
 
     if not yes:
         raise WrongUse("an erasure cannot be undone; add --yes to do it")
-    _show_erased(do(_study(context), participant))
+    with acting(purpose=purpose):
+        done = do(_study(context), participant)
+    _show_erased(done)
 
 
 def _show_erased(done: Erased) -> None:
@@ -382,13 +398,43 @@ def release(
         str | None, typer.Option(help="Tables, separated by commas; `default` is those without it.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder for it; releases/ of the study without it.")] = None,
+    purpose: Purpose = None,
 ) -> None:
     """A frozen set of tables to hand out: Parquet, CSV, a data package, checksums."""
+    from ingest.publish.audit import acting
     from ingest.report.release import release as write
     from ingest.report.release import said
 
-    for line in said(write(_study(context), name, tables, to)):
+    with acting(purpose=purpose):
+        done = write(_study(context), name, tables, to)
+    for line in said(done):
         typer.echo(line)
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    participant: Annotated[str | None, typer.Option(help="Only what was done about this ref or id.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this action, like query.")] = None,
+    last: Annotated[int, typer.Option(min=0, help="How many entries; 0 for all.")] = 40,
+    format: Annotated[str, typer.Option("--format", "-f", help="text, csv or json.")] = "text",
+    head: Annotated[str | None, typer.Option(help="A head kept from before, which must still be in it.")] = None,
+) -> None:
+    """Who did what with the study, when and what for; and whether anybody changed that."""
+    from ingest.report.audit import FORMATS, lines
+    from ingest.report.audit import audit as look
+
+    if format not in FORMATS:
+        raise WrongUse(f"--format: expected one of {', '.join(FORMATS)}")
+    said = look(_study(context), participant, action, head)
+    for line in lines(said, format, last):
+        typer.echo(line)
+    for line in said.notes:
+        typer.echo(line, err=format != "text")
+    for line in said.breaks:
+        typer.echo(f"broken     {line}", err=format != "text")
+    if said.breaks:
+        raise typer.Exit(3)
 
 
 @app.command("map")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ingest._core import clock
 from ingest._core.acknowledgements import acknowledgements_path
+from ingest._core.audit_ids import audit_ids, forget_audit_id
+from ingest._core.clinicians import CLINICIANS
 from ingest._core.contract import PUBLISH, fields, published_tables
 from ingest._core.csv_edit import without_rows
 from ingest._core.errors import Terminal, WrongUse
@@ -26,7 +28,10 @@ from ingest.harmonise.identity import read_links, remove_link
 from ingest.lake.removal import left_of, remove_participant
 from ingest.lake.store import manifests, participants, retire
 from ingest.mart.rebuild import mart_states, rebuild
-from ingest.publish.reading import exists, opened
+from ingest.publish.audit import audited
+from ingest.publish.migrations.private import ASSIGNMENT, CONSENT
+from ingest.publish.reading import Reader, exists, opened
+from ingest.publish.shape import POSTGRESQL
 from ingest.publish.warehouse import publish_study
 from ingest.rekey import drop_begun
 from ingest.report.releases import remove_releases
@@ -55,7 +60,7 @@ def erase(study: Study, participant: str) -> Erased:
     and what publishing raises; the erasure is then not complete and is to be called again.
     """
     pid = find(study, participant)
-    with locked(study.identity / ".erase.lock", "another erasure"):
+    with locked(study.identity / ".erase.lock", "another erasure"), audited(study, "erase", [pid]) as entry:
         add_tombstone(study.identity, pid, clock.now().date())
         now = open_study(study.root)
         drop_begun(now.root)
@@ -71,11 +76,13 @@ def erase(study: Study, participant: str) -> Erased:
         done.removed["table_rows"] = _remove_rows(now, pid)
         done.removed["arrivals"] = _forget_arrivals(now, pid)
         remove_link(now, pid)
+        forget_audit_id(now.identity, pid)
         _sweep(now)
         left = traces(now, pid)
         if left:
             raise Terminal(f"the erasure is not complete: {'; '.join(left)}; erase again")
         done.remains = _remains(now, folders, handed_out)
+        entry.counts = done.counts()
     return done
 
 
@@ -99,9 +106,11 @@ def traces(study: Study, participant_id: str) -> list[str]:
         found.append("lake/_mart")
     if participant_id in read_links(study):
         found.append("identity/participants.csv")
+    if participant_id in audit_ids(study.identity):
+        found.append("identity/audit_ids.csv")
     if exists(study):
         with opened(study) as reader:
-            for table in tables_of_participants():
+            for table in (*tables_of_participants(), *tables_beside(reader)):
                 sql = f"select count(*) from {table} where participant_id = '{participant_id}'"  # noqa: S608 - a hash
                 if reader.rows(sql)[0][0]:
                     found.append(f"table {table}")
@@ -115,6 +124,11 @@ def tables_of_participants() -> list[str]:
         for table in published_tables()
         if any(each["name"] == "participant_id" for each in fields(table, PUBLISH))
     ]
+
+
+def tables_beside(reader: Reader) -> list[str]:
+    """Further tables of the warehouse that hold participant_ids."""
+    return [CONSENT, ASSIGNMENT] if reader.engine == POSTGRESQL else []
 
 
 def _own_folders(study: Study, pid: str) -> list[str]:
@@ -146,7 +160,7 @@ def _remove_rows(study: Study, pid: str) -> int:
     key = read_key(study.identity / "key")
     gone = 0
     with consent_lock(study.root):
-        for name in PARTICIPANT_FILES:
+        for name in (*PARTICIPANT_FILES, CLINICIANS):
             gone += _without(
                 study.root / name, lambda row: id_of(key, (row.get("participant_ref") or "").strip()) == pid
             )

@@ -18,6 +18,7 @@ from ingest.erase import Erased, erase, find
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.store import read_part
 from ingest.pipeline import Step, refresh, silent
+from ingest.publish.audit import audited
 
 
 @dataclass
@@ -42,6 +43,13 @@ def withdraw(study: Study, participant: str, on: date, keep: bool, step: Step = 
     WrongUse for somebody unknown, a day before the enrolment or in the future, or one later than the day that stands.
     """
     pid = find(study, participant)
+    with audited(study, "withdraw", [pid]) as entry:
+        done = _withdraw(study, pid, on, keep, step)
+        entry.counts = done.counts()
+    return done
+
+
+def _withdraw(study: Study, pid: str, on: date, keep: bool, step: Step) -> Withdrawn:
     if not keep and tombstones(study.identity).holds_id(pid):
         return Withdrawn(on, erased=erase(study, pid))
     write_down(study, pid, on)

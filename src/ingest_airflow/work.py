@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import (
+    AsyncCallback,
+    DeadlineAlert,
+    DeadlineReference,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+    get_current_context,
+)
 
 from ingest_airflow.notify import deadline_missed, run_failed
 
@@ -64,12 +73,14 @@ def opened(served: Served) -> Iterator[Study]:
     from ingest._core.errors import IngestError, WrongUse
     from ingest._core.keys import connections_from
     from ingest._core.study import open_study
+    from ingest.publish.audit import acting
 
     connections_from(_password)
     try:
         if not served.folder:
             raise WrongUse("INGEST_STUDY is not set where this task runs; set it to the study's folder")
-        yield open_study(Path(served.folder))
+        with acting(via="airflow", purpose=os.environ.get("INGEST_PURPOSE"), **_who()):
+            yield open_study(Path(served.folder))
     except IngestError as error:
         raise error from None
     except Exception as error:  # noqa: BLE001 - it goes on, without its text
@@ -86,6 +97,16 @@ def _password(connection: str) -> str | None:
         return Connection.get(connection).password
     except AirflowNotFoundException:
         return None
+
+
+def _who() -> dict[str, str]:
+    """For the audit: whom Airflow knows to have started the run, and which run of which DAG it is."""
+    try:
+        run: Any = get_current_context()["dag_run"]
+    except RuntimeError:
+        return {}  # not within a task
+    named = {"who": getattr(run, "triggering_user_name", None), "run": f"{run.dag_id} {run.run_id}"}
+    return {name: value for name, value in named.items() if value}
 
 
 def at_most(limit: int, groups: list[list[str]]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from ingest._core.audit_chain import path_of
 from ingest._core.study import Study, open_study
 from ingest.demo.facts import CANARY
 from ingest.harmonise.identity import people
@@ -221,6 +222,18 @@ def test_whoever_is_erased_is_gone_and_the_event_has_the_counts(ran: Ran) -> Non
     assert {pid for (pid, *_) in kept["participant"]} == {ran.ids[1]}
     assert list(ran.left.glob(f"lake/*/participant_id={ran.ids[0]}")) == []
     assert "remains: landing: " in ran.printed
+
+
+def test_the_audit_says_which_run_of_which_dag_it_was(ran: Ran) -> None:
+    done = [json.loads(line) for line in path_of(ran.left).read_text().splitlines()]
+    erased = [each for each in done if each["action"] == "erase"]
+    assert [each["state"] for each in erased] == ["begun", "ended"]
+    assert {each["via"] for each in erased} == {"airflow"}
+    assert {each["run"].split(" ")[0] for each in erased} == {"erase_participant"}
+    assert all(each["run"].split(" ")[1] for each in erased)
+    assert {each["action"] for each in done} == {"publish", "erase", "withdraw"}
+    loads = [line for line in path_of(ran.by_airflow).read_text().splitlines() if json.loads(line)["action"] == "load"]
+    assert {json.loads(line)["run"].split(" ")[0] for line in loads} == {"ingest_exports"}
 
 
 def test_whoever_withdrew_has_no_night_from_that_day_on(ran: Ran) -> None:

@@ -38,6 +38,7 @@ RUN_ELSEWHERE = {
     "make test": ".ci/run",
 }
 PAGES_RUN_BY = {
+    "audit.md": "tests/privacy/test_page.py",
     "object-storage.md": "tests/arrive/test_object_landing.py",
     "operations.md": "tests/cli/test_operations.py",
     "privacy.md": "tests/privacy/test_page.py",

@@ -1,4 +1,4 @@
-"""docs/privacy.md: its case is typed in, and prints what stands there."""
+"""docs/privacy.md and docs/audit.md: their cases are typed in, and print what stands there."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from studies import PROJECT, as_json, fitbit_nights, land, make_study, run
 
-PAGE = PROJECT / "docs" / "privacy.md"
+DOCS = PROJECT / "docs"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def steps() -> list[tuple[str, list[str]]]:
-    """Each command of docs/privacy.md with the lines that it shows."""
+def steps(page: str) -> list[tuple[str, list[str]]]:
+    """Each command of a page with the lines that it shows."""
     found: list[tuple[str, list[str]]] = []
-    for body in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+    for body in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
         for line in body.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -33,15 +35,16 @@ def matches(shown: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, text, re.DOTALL) is not None
 
 
-def test_the_case_goes_as_the_page_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["privacy.md", "audit.md"])
+def test_the_case_goes_as_the_page_says(tmp_path: Path, page: str) -> None:
     root = make_study(tmp_path / "study", refs=("P01", "P02"))
     for number, ref in enumerate(("P01", "P02"), start=1):
         land(root, f"{ref}/sleep-2026-03-01.json", as_json(fitbit_nights(datetime(2026, 3, 1, 23), 10, 1000 * number)))
     run(root)
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LANG": "C.UTF-8",
                    "INGEST_STUDY": str(root), "COLUMNS": "100"}  # fmt: skip
-    every = steps()
-    assert len(every) > 8
+    every = steps(page)
+    assert len(every) > 4
     for command, shown in every:
         done = subprocess.run(
             ["/bin/bash", "-eu", "-o", "pipefail", "-c", command], env=environment, cwd=root, text=True,

@@ -14,8 +14,9 @@ from ingest._core import clock
 from ingest._core.errors import Transient
 from ingest._core.study import open_study
 from ingest.publish import warehouse as publishing
-from ingest.publish.ops import new_id, record_load, recorded, runs
+from ingest.publish.ops import record_load, recorded, runs
 from ingest.publish.reading import opened
+from ingest.publish.run_ids import new_id
 from ingest.publish.warehouse import publish_study
 from publish.test_postgres import on
 from studies import as_json, change_settings, files, fitbit_nights, land, make_study, pid, rows, run, silent

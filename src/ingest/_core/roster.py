@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cache, partial
@@ -129,6 +129,15 @@ def load_roster(
                 found.entries.pop(ref, None)
     back = {ref for ref in waiting if erased(ref)}
     return Roster(found.entries, found.problems, frozenset(waiting - found.entries.keys() - back))
+
+
+def consents_of(entries: Mapping[str, RosterEntry]) -> str:
+    """A hash of these participants' consents and withdrawals; empty where all have granted everything."""
+    said = {pid: (entry.withdrew_on, entry.consents) for pid, entry in entries.items()}
+    narrowed = sorted((pid, of) for pid, of in said.items() if any(of))
+    texts = [f"{pid} {withdrew_on} {[(c.scope, c.from_on, c.until_on) for c in consents]}"
+             for pid, (withdrew_on, consents) in narrowed]  # fmt: skip
+    return digest(*texts)[:32] if texts else ""
 
 
 def _take_in(found: Roster, entry: RosterEntry, erased: Callable[[str], bool]) -> None:

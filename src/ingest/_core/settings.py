@@ -16,7 +16,9 @@ from ingest._core.clock import zone_exists
 from ingest._core.errors import WrongUse
 from ingest._core.files import digest
 from ingest._core.log_mapping import LogMapping, ScaleColumns
+from ingest._core.settings_access import Access
 from ingest._core.settings_association import Association
+from ingest._core.settings_audit import Audit
 from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_codes import strange_codes
 from ingest._core.settings_handout import Release, Scales, SmallCells
@@ -243,6 +245,8 @@ class Settings(Strict):
     journals: Journals = Journals()
     publish: Publish = Publish()
     monitor: Monitor = Monitor()
+    audit: Audit = Audit()
+    access: Access = Access()
     scales: Scales = Scales()
     release: Release = Release()
     small_cells: SmallCells = SmallCells()

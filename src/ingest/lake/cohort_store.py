@@ -18,13 +18,15 @@ _FOLDER = "_cohort"
 class CohortState(msgspec.Struct, frozen=True):
     """What the cohort tables were computed from; written last, it commits them.
 
-    `participants` are all whose rows went in, `definitions_version` and `settings_hash` as in a mart's state.
+    `participants` are all whose rows went in, `definitions_version` and `settings_hash` as in a mart's state;
+    `consents` is `roster.consents_of` them.
     """
 
     state_hash: str
     definitions_version: str
     settings_hash: str
     participants: list[str]
+    consents: str = ""
 
 
 def cohort_path(lake: Place, table: str) -> Place:

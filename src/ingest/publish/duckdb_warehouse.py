@@ -31,6 +31,7 @@ from ingest.publish.duckdb_files import (
     upgraded,
     wal,
 )
+from ingest.publish.gate import Gate
 from ingest.publish.shape import DUCKDB, Shape, columns, quoted, shape, without_comments
 from ingest.publish.stale import Held, Plan
 from ingest.publish.views import Ask, make_views, views_stand
@@ -157,6 +158,9 @@ class DuckdbWarehouse:
         self._connection.execute(f"INSERT INTO {table} ({columns(table)}) SELECT {columns(table)} FROM added")  # noqa: S608 - names of schemas/
         self._connection.unregister("added")
 
+    def admit(self, to: Gate) -> None:
+        """Nothing: a file is read whole or not at all."""
+
     def size_bytes(self) -> int:
         """Bytes on disk."""
         return self._target.stat().st_size
@@ -245,10 +249,20 @@ def _check_room(target: Path) -> None:
         )
 
 
+def _as_closed_as(target: Path, new: Path) -> None:
+    """The mode and the group of the file that `new` replaces; a first one is its owner's alone."""
+    if not target.exists():
+        new.chmod(0o600)
+        return
+    stands = target.stat()
+    if stands.st_gid != new.stat().st_gid:
+        os.chown(new, -1, stands.st_gid)
+    new.chmod(stands.st_mode & 0o777)
+
+
 def _put(target: Path) -> None:
     try:
-        if target.exists():
-            shutil.copymode(target, draft(target))
+        _as_closed_as(target, draft(target))
         with draft(target).open("rb+") as stream:
             os.fsync(stream.fileno())
         # A log that another program left beside the old file would be replayed into the new one.

@@ -15,6 +15,7 @@ from typing import Any
 from ingest._core import contract
 from ingest._core.errors import Terminal
 from ingest._core.settings import Settings
+from ingest.publish.migrations.private import STATEMENTS
 from ingest.publish.shape import POSTGRESQL, Shape, quoted, shape
 
 VERSION_TABLE = "ingest_version"
@@ -68,7 +69,8 @@ def creation(engine: str, settings: Settings) -> list[str]:
     statements = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
     wanted = shape(settings, engine)
     bare: Shape = [(*column[:4], "", "") for column in wanted]
-    return [*statements, *comment_changes(bare, wanted), *stamp(head())]
+    private = STATEMENTS if engine == POSTGRESQL else ()
+    return [*statements, *comment_changes(bare, wanted), *private, *stamp(head())]
 
 
 def upgrade(engine: str, since: str | None, until: str = "head") -> list[str]:

@@ -7,7 +7,6 @@ person; participants are counted.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,10 +23,11 @@ from ingest._core.files import remove, write_bytes
 from ingest._core.logs import event
 from ingest._core.study import Study
 from ingest.mart.participant import DEFINITIONS_VERSION
+from ingest.publish.audit import audited
+from ingest.publish.run_ids import new_id
 
 TABLE = "ops_run"
 _IDLE = ".idle.json"
-_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 log = logging.getLogger(__name__)
 
 
@@ -93,15 +93,17 @@ def recorded(study: Study, kind: str, started_at: datetime | None = None) -> Ite
     run = OpsRun(new_id(now), kind, now, definitions_version=DEFINITIONS_VERSION,
                  package_version=metadata.version("sleep-ingest"), tzdata_version=clock.tzdata_version())  # fmt: skip
     _write(study, run)
-    try:
-        yield run
-    except BaseException as error:
-        run.outcome, run.error, run.ended_at = "failed", type(error).__name__, clock.now()
-        run.participants_published = run.participants_removed = 0
+    with audited(study, kind, entry_id=run.run_id) as entry:
+        try:
+            yield run
+        except BaseException as error:
+            run.outcome, run.error, run.ended_at = "failed", type(error).__name__, clock.now()
+            run.participants_published = run.participants_removed = 0
+            _end(study, run)
+            raise
+        run.outcome, run.ended_at = "ended", run.ended_at or clock.now()
+        entry.counts = _counts(run)
         _end(study, run)
-        raise
-    run.outcome, run.ended_at = "ended", run.ended_at or clock.now()
-    _end(study, run)
 
 
 def record_load(study: Study, started_at: datetime, counts: Mapping[str, int], kind: str = "load") -> None:
@@ -130,12 +132,6 @@ def rows(study: Study, current: OpsRun | None) -> pa.Table:
     return pa.Table.from_pylist([msgspec.structs.asdict(each) for each in every], schema=arrow_schema(TABLE, PUBLISH))
 
 
-def new_id(at: datetime) -> str:
-    """A ULID: 48 bits of milliseconds and 80 random ones, in Crockford's letters (github.com/ulid/spec)."""
-    number = (int(at.timestamp() * 1000) << 80) | int.from_bytes(os.urandom(10), "big")
-    return "".join(_LETTERS[(number >> shift) & 31] for shift in range(125, -1, -5))
-
-
 def _folder(study: Study) -> Path:
     return study.root / "ops"
 
@@ -149,10 +145,13 @@ def _write(study: Study, run: OpsRun, ending: str = ".json") -> None:
     write_bytes(_folder(study) / f"{run.run_id}{ending}", msgspec.json.encode(run))
 
 
+def _counts(run: OpsRun) -> dict[str, int]:
+    return {name: value for name, value in msgspec.structs.asdict(run).items() if isinstance(value, int) and value}
+
+
 def _end(study: Study, run: OpsRun) -> None:
     ended = run.ended_at or run.started_at
-    counts = {name: value for name, value in msgspec.structs.asdict(run).items() if isinstance(value, int) and value}
-    event("run", run_id=run.run_id, kind=run.kind, outcome=run.outcome, error=run.error, **counts,
+    event("run", run_id=run.run_id, kind=run.kind, outcome=run.outcome, error=run.error, **_counts(run),
           seconds=round((ended - run.started_at).total_seconds(), 3))  # fmt: skip
     try:
         _write(study, run, _IDLE if run.idle else ".json")

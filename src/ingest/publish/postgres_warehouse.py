@@ -16,9 +16,11 @@ from ingest._core import contract
 from ingest._core.contract import COHORT, OPS
 from ingest._core.errors import Terminal, Transient
 from ingest._core.study import Study
-from ingest.publish import migrate
+from ingest.publish import migrate, postgres_access
 from ingest.publish.duckdb_files import clear_errors as clear_duckdb_errors
 from ingest.publish.duckdb_files import session, sweep
+from ingest.publish.gate import Gate
+from ingest.publish.migrations.private import ASSIGNMENT, CONSENT
 from ingest.publish.postgres import ERRORS, Connection, clear_errors, connected, rows, run, told
 from ingest.publish.shape import POSTGRESQL, STAGES, Shape, clustered_key, quoted, shape, without_comments
 from ingest.publish.stale import Held, Plan
@@ -47,6 +49,8 @@ class PostgresWarehouse:
         self._sources: deque[duckdb.DuckDBPyConnection]
         self._copier: ThreadPoolExecutor
         self._copying: Future[int]
+        self._there: dict[str, str] = {}
+        self._gate = Gate()
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -54,12 +58,14 @@ class PostgresWarehouse:
         with connected(self._url) as self._connection, clear_errors(NAME), clear_duckdb_errors():
             run(self._connection, f"SET lock_timeout = '{LOCK_WAIT}'")
             self._lock()
+            self._there = self._roles()
             found = self._relations()
             if not found:
                 self._run_all(migrate.creation(POSTGRESQL, self._study.settings))
-                yield Held(unusable="")
+                yield Held(unusable="", gate=Gate())
                 return
             self._upgrade(found)
+            self._gate = self._stands()
             held = dict(rows(self._connection, "SELECT participant_id, mart_hash FROM publication"))
             if self._comment():
                 held = dict.fromkeys(held, "")
@@ -67,7 +73,33 @@ class PostgresWarehouse:
                 cursor.execute("SELECT * FROM participant")
                 people = cursor.fetch_arrow_table().to_pylist()
             stand = views_stand(self._study.settings, *self._views())
-            yield Held(held, {row["participant_id"]: row for row in people}, upgraded=self._touched or not stand)
+            stand = stand and not postgres_access.differences(self._ask(), self._there)
+            yield Held(held, {row["participant_id"]: row for row in people}, upgraded=self._touched or not stand,
+                       gate=self._gate)  # fmt: skip
+
+    def _ask(self) -> postgres_access.Ask:
+        return partial(rows, self._connection)
+
+    def _roles(self) -> dict[str, str]:
+        """The server's roles, made where there are none and this login may make them; by themselves, so that others
+        who look for them do not wait for this publication.
+        """
+        names = self._study.settings.access.names()
+        there = postgres_access.roles_there(self._ask(), names)
+        sql = "SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        if len(there) < len(names) and rows(self._connection, sql)[0][0]:
+            with connected(self._url) as connection:
+                missing = [name for kind, name in names.items() if kind not in there]
+                for statement in postgres_access.role_statements(missing, names["loader"]):
+                    run(connection, statement)
+                connection.commit()
+            there = postgres_access.roles_there(self._ask(), names)
+        return there
+
+    def _stands(self) -> Gate:
+        granted = rows(self._connection, f"SELECT participant_id, scope FROM {CONSENT}")  # noqa: S608 - a constant
+        assigned = rows(self._connection, f"SELECT clinician, participant_id FROM {ASSIGNMENT}")  # noqa: S608 - a constant
+        return Gate(frozenset((pid, scope) for pid, scope in granted), frozenset((who, pid) for who, pid in assigned))
 
     def _lock(self) -> None:
         schema = rows(self._connection, "SELECT current_schema()")[0][0]
@@ -118,10 +150,14 @@ class PostgresWarehouse:
             self._copying.result()
         self._add_keys()
         make_views(self._study.settings, *self._views())
+        for statement in postgres_access.differences(self._ask(), self._there):
+            run(self._connection, statement)
+        self._tell_what_is_left()
         self._connection.commit()
         if todo.scrub:
             with clear_errors(NAME):
-                self._each("VACUUM (FULL, ANALYZE)", [*contract.published_tables(), _STATISTICS])
+                tables = [*contract.published_tables(), *postgres_access.PRIVATE, _STATISTICS]
+                self._each("VACUUM (FULL, ANALYZE)", tables)
         elif has.unusable is not None:
             self._tidy("ANALYZE")  # nothing was deleted; VACUUM would read and write all of it once more
         elif has.upgraded or todo.removed or len(todo.people) >= _MANY:
@@ -158,6 +194,28 @@ class PostgresWarehouse:
         self._copying = self._copier.submit(self._copy, table, reader)
         self._sources.rotate()
         return self._copying.result
+
+    def admit(self, to: Gate) -> None:
+        """Let row-level security rest on `to`."""
+        self._copying.result()
+        for table, had, has, names in (
+            (CONSENT, self._gate.granted, to.granted, ("participant_id", "scope")),
+            (ASSIGNMENT, self._gate.assigned, to.assigned, ("clinician", "participant_id")),
+        ):
+            if had != has:
+                run(self._connection, f"DELETE FROM {table}")  # noqa: S608 - a constant
+                columns = zip(*sorted(has), strict=True) if has else [(), ()]
+                made = pa.table([pa.array(column, pa.string()) for column in columns], names=list(names))
+                self._copy(table, made.to_reader())
+
+    def _tell_what_is_left(self) -> None:
+        left = postgres_access.not_possible(self._ask(), self._study.settings.access.names(), self._there)
+        if left:
+            log.warning(
+                "roles are not complete, so not everybody is let in; whoever runs the server says `%s;`, and the next "
+                "publication does the rest (docs/warehouse.md)",
+                "; ".join(left),
+            )
 
     def insert_arrow(self, table: str, added: pa.Table) -> None:
         """Add rows."""

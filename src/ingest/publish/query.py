@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import IO
 
@@ -23,6 +24,8 @@ from rich.text import Text
 
 from ingest._core.errors import WrongUse
 from ingest._core.study import Study
+from ingest.publish.audit import audited
+from ingest.publish.contents import relations
 from ingest.publish.reading import BATCH_ROWS, opened
 
 TABLE_ROWS = 40
@@ -52,8 +55,26 @@ def query(study: Study, sql: str, format: str, stream: IO[bytes]) -> None:
     """
     if format not in _WRITERS:
         raise WrongUse(f"a result can be had as {', '.join(_WRITERS)}")
-    with opened(study) as reader:
-        _WRITERS[format](_plain(_Result(*reader.stream(sql))), stream)
+    tables, people, named = _asked_for(sql)
+    with audited(study, "query", people, tables=tables) as entry, opened(study) as reader:
+        result = _plain(_Result(*reader.stream(sql)))
+        entry.counts = {"rows": 0, **({"participants_named": named} if named else {})}
+        _WRITERS[format](replace(result, batches=_counted(result.batches, entry.counts)), stream)
+
+
+def _asked_for(sql: str) -> tuple[list[str], list[str], int]:
+    """What the audit says of a statement: the tables and views it names, and how many participants; never its text,
+    in which anything may stand.
+    """
+    words = set(re.findall(r"\w+", sql.lower()))
+    people = sorted(word for word in words if re.fullmatch("p[0-9a-f]{20}", word))
+    return sorted(words & set(relations())), people, len(people)
+
+
+def _counted(batches: Iterator[pa.RecordBatch], counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        counts["rows"] += batch.num_rows
+        yield batch
 
 
 def answer(study: Study, sql: str) -> pa.Table:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingest._core.roster import NOBODY, RosterEntry
+from ingest._core.roster import NOBODY, RosterEntry, consents_of
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, read_cohort_state
 from ingest.lake.store import manifests, participants
 from ingest.mart.rebuild import MartState, mart_states, roster_part
+from ingest.publish.gate import Gate
 from ingest.publish.tables import Person, participant_row
 
 
@@ -18,13 +19,14 @@ class Held:
     """What the present warehouse holds: mart hashes and rows of `participant`, by participant_id.
 
     `unusable` says why nothing can be built upon it, and is empty where there is none. `upgraded` says that its
-    tables are being brought to this version's.
+    tables are being brought to this version's. `gate`: what row-level security rests on, None where there is none.
     """
 
     hashes: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
     unusable: str | None = None
     upgraded: bool = False
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,17 @@ def plan(study: Study, people: Mapping[str, RosterEntry], has: Held) -> Plan:
             stale.append(person)
     touched = {person.participant_id for person in stale} | {*removed, *waiting}
     stale.sort(key=lambda person: person.participant_id)
-    cohort = _cohort(study, people)
+    cohort = cohort_state(study, people)
     differs = has.hashes.get(COHORT_ID) != (cohort.state_hash if cohort else None)
     return Plan(stale, removed, waiting, len(present - touched - {NOBODY}), cohort, differs)
 
 
-def _cohort(study: Study, people: Mapping[str, RosterEntry]) -> CohortState | None:
-    """The cohort's state; none where rows of somebody went in who has left."""
+def cohort_state(study: Study, people: Mapping[str, RosterEntry]) -> CohortState | None:
+    """The cohort's state; none where rows of somebody went in who has left, or whose consent was another then."""
     state = read_cohort_state(study.lake)
-    return state if state is not None and set(state.participants) <= people.keys() else None
+    if state is None or not set(state.participants) <= people.keys():
+        return None
+    return state if state.consents == consents_of({pid: people[pid] for pid in state.participants}) else None
 
 
 def _as_marts_know(study: Study, state: MartState, entry: RosterEntry | None) -> Person | None:

@@ -25,7 +25,8 @@ from ingest.mart.rebuild import mart_states
 from ingest.publish import ops
 from ingest.publish.backlog import shown_by, silent, unpublished
 from ingest.publish.duckdb_warehouse import DuckdbWarehouse
-from ingest.publish.stale import Held, Plan, plan
+from ingest.publish.gate import Gate, gate
+from ingest.publish.stale import Held, Plan, cohort_state, plan
 from ingest.publish.tables import cohort_row, select, select_cohort
 
 Progress = Callable[[int, int], None]
@@ -45,6 +46,7 @@ class Warehouse(Protocol):
     def source(self) -> duckdb.DuckDBPyConnection: ...
     def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> Callable[[], int]: ...
     def insert_arrow(self, table: str, rows: pa.Table) -> None: ...
+    def admit(self, to: Gate) -> None: ...
     def size_bytes(self) -> int: ...
 
 
@@ -136,16 +138,21 @@ def _publish(
 ) -> Published:
     warehouse = warehouse_of(study)
     with warehouse.held() as has, ExitStack() as until_committed:
-        todo = replace(plan(study, people(), has), scrub=scrub)
+        known = people()
+        todo = replace(plan(study, known, has), scrub=scrub)
         rows: dict[str, int] = {}
-        if todo.replaced or has.unusable is not None or has.upgraded or scrub:
+        opens = has.gate is not None and has.gate != gate(study, known)
+        if todo.replaced or has.unusable is not None or has.upgraded or scrub or opens:
             with warehouse.changed(has, todo):
                 rows = _fill(warehouse, study, todo, now, progress)
                 if run is not None:
                     _complete(run, study, todo, now)
                 warehouse.insert_arrow(ops.TABLE, ops.rows(study, run))
                 until_committed.enter_context(consent_lock(study.root))
-                _check_consent(todo, people())
+                known = people()
+                _check_consent(study, todo, known)
+                if has.gate is not None:
+                    warehouse.admit(gate(study, known))
                 _check_marts(study, todo)
         return Published(
             [person.participant_id for person in todo.people],
@@ -202,9 +209,13 @@ def _complete(run: ops.OpsRun, study: Study, todo: Plan, now: datetime) -> None:
     run.silent_participants = len(silent(study, now.date()))
 
 
-def _check_consent(todo: Plan, people: Mapping[str, RosterEntry]) -> None:
-    """Raises Again, so that rows are chosen anew, where the roster changed for somebody whose rows were written."""
-    if any(person.entry != people.get(person.participant_id) for person in todo.people):
+def _check_consent(study: Study, todo: Plan, people: Mapping[str, RosterEntry]) -> None:
+    """Raises Again, so that rows are chosen anew, where the roster changed for somebody whose rows were written, the
+    cohort's among them.
+    """
+    if any(person.entry != people.get(person.participant_id) for person in todo.people) or (
+        todo.cohort != cohort_state(study, people)
+    ):
         raise Again("the roster changed during the publication; nothing was published, run again")
 
 

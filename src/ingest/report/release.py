@@ -18,6 +18,7 @@ from ingest._core.files import building, locked, put_folder
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID
 from ingest.publish import contents, views
+from ingest.publish.audit import audited
 from ingest.publish.query import even
 from ingest.publish.reading import Reader, opened
 from ingest.publish.shape import clustered_key
@@ -57,7 +58,12 @@ def release(study: Study, name: str, tables: str | None = None, to: Path | None 
     chosen = chosen_tables(study, tables)
     folder = study.root / "releases" if to is None else to
     _make(folder)
-    with locked(folder / ".lock", "the folder of releases"), opened(study) as reader, building(folder) as tmp:
+    with (
+        audited(study, "release", tables=chosen) as entry,
+        locked(folder / ".lock", "the folder of releases"),
+        opened(study) as reader,
+        building(folder) as tmp,
+    ):
         refuse_behind(study, reader, chosen)
         people = chosen_people(study, reader)
         disguise = Disguise(study, name, people.ids)
@@ -68,6 +74,7 @@ def release(study: Study, name: str, tables: str | None = None, to: Path | None 
             _refuse_other_bytes(folder / name, tmp)
         else:
             put_folder(tmp, folder / name)
+        entry.counts = {"rows": sum(made.rows.values()), "participants": len(people.ids), "stood": int(stood)}
         return Released(folder / name, made.rows, people, stood)
 
 
