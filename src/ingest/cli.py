@@ -351,8 +351,20 @@ def release(
         str | None, typer.Option(help="Tables, separated by commas; `default` is those without it.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder for it; releases/ of the study without it.")] = None,
+    aggregates: Annotated[
+        bool, typer.Option("--aggregates", help="Tables of the cohort instead, without small cells.")
+    ] = False,
 ) -> None:
     """A frozen set of tables to hand out: Parquet, CSV, a data package, checksums."""
+    if aggregates:
+        from ingest.report.aggregates import release_aggregates
+        from ingest.report.aggregates import said as said_of
+
+        if tables is not None:
+            raise WrongUse("--aggregates has tables of its own; leave out --tables")
+        for line in said_of(release_aggregates(_study(context), name, to)):
+            typer.echo(line)
+        return
     from ingest.report.release import release as write
     from ingest.report.release import said
 

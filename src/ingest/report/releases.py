@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from ingest._core.files import sync_folder
 from ingest._core.pseudonyms import id_in_release, read_key
 from ingest._core.study import Study
+from ingest.report._release_places import places
 
 HANDED_OUT = "handed-out.txt"
 _CHUNK_BYTES = 1 << 20
@@ -32,6 +33,24 @@ def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
                 sync_folder(folder.parent)
                 removed += 1
     return removed, handed_out
+
+
+def elsewhere(study: Study, participant_id: str) -> list[str]:
+    """Releases written outside the study that hold the participant, or cannot be looked into; each in words."""
+    key = read_key(study.identity / "key")
+    found = []
+    for name, folder in places(study):
+        release = Path(folder, name)
+        ids = (participant_id, id_in_release(key, name, participant_id))
+        try:
+            paths = [path for path in sorted(release.rglob("*")) if path.is_file()] if release.is_dir() else None
+            if paths is None:
+                found.append(f"{name}, written to {folder}, is not there any more")
+            elif any(_holds(path, each) for path in paths for each in ids):
+                found.append(f"{name} in {folder} holds them")
+        except OSError as error:
+            found.append(f"{name} in {folder} cannot be looked into ({error.strerror})")
+    return found
 
 
 def _releases(study: Study) -> Iterator[Path]:
