@@ -64,6 +64,7 @@ def test_what_is_shown_is_true_and_of_enough_people(study: Study) -> None:
     assert means[""]["status"] == "shown"
 
 
+@pytest.mark.fault(69)
 def test_suppressed_is_empty_and_never_zero(study: Study) -> None:
     done = release_aggregates(study, "2026-12")
     seen = set()
@@ -114,6 +115,7 @@ def test_a_name_stands_for_one_content(study: Study, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.fault(70)
 def test_what_few_people_changed_is_held_at_its_former_value(study: Study) -> None:
     first = release_aggregates(study, "a").folder
     ref = sorted(study.roster.entries)[0]
@@ -188,10 +190,24 @@ def test_a_record_that_is_damaged_or_without_its_key_ends_it(study: Study, tmp_p
         (kept / "a.json").write_text(damage)
         with pytest.raises(Terminal, match=r"aggregates/a\.json is damaged; restore"):
             release_aggregates(study, "b", tmp_path)
+    (kept / "key").write_text("short")
+    with pytest.raises(Terminal, match="aggregates/key is damaged; restore"):
+        release_aggregates(study, "b", tmp_path)
     (kept / "key").unlink()
     with pytest.raises(Terminal, match="aggregates/key is missing; restore"):
         release_aggregates(study, "b", tmp_path)
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.fault(72)
+def test_no_cell_is_called_like_a_participant(study: Study) -> None:
+    ref = sorted(study.roster.entries)[0]
+    lines = "".join(f"{each},{ref.lower()},2026-01-01\n" for each in study.roster.entries)
+    (study.root / "phases.csv").write_text(f"participant_ref,phase,start_on\n{lines}")
+    run(study.root)
+    with pytest.raises(WrongUse, match="a value of phase is a participant's ref or id"):
+        release_aggregates(open_study(study.root), "a")
+    assert [path.name for path in (study.root / "releases").iterdir()] == [".lock"]
 
 
 def test_the_command_says_it(study: Study) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import write_bytes
-from ingest._core.pseudonyms import KEY_BYTES, keyed, read_key
+from ingest._core.pseudonyms import KEY_BYTES, keyed
 from ingest._core.study import Study
 from ingest.harmonise.identity import read_links
 from ingest.report._aggregate_between import Earlier
@@ -115,7 +115,13 @@ def _key(study: Study) -> bytes:
             raise Terminal("identity/aggregates/key is missing; restore it from your backup")
         _folder(study).mkdir(mode=0o700, exist_ok=True)
         write_bytes(path, (secrets.token_hex(KEY_BYTES) + "\n").encode(), 0o600)
-    return read_key(path)
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise Terminal("identity/aggregates/key is damaged; restore it from your backup")
+    return key
 
 
 def _read(path: Path) -> Record:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ingest._core.errors import WrongUse
 from ingest._core.files import building, locked, put_folder
 from ingest._core.study import Study
+from ingest.harmonise.identity import read_links
 from ingest.publish.reading import opened
 from ingest.report._aggregate_between import visible
 from ingest.report._aggregate_cells import ALL, Contribution, Universe, universes
@@ -59,6 +60,7 @@ def release_aggregates(study: Study, name: str, to: Path | None = None) -> Aggre
         people = chosen_people(study, reader).ids
         earlier, own = before(study, name)
         made = _Made(study, universes(reader, people), people, earlier, limits)
+        _refuse_people(made.rows, {*people, *read_links(study).values()})
         write_aggregates(tmp, study.settings, name, made.rows, limits)
         stood = (folder / name).exists()
         if stood:
@@ -68,6 +70,16 @@ def release_aggregates(study: Study, name: str, to: Path | None = None) -> Aggre
         if not stood:
             put_folder(tmp, folder / name)
         return Aggregated(folder / name, made.cells, stood)
+
+
+def _refuse_people(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: set[str]) -> None:
+    """Raises WrongUse where a cell is called like a participant: it would be a row about one."""
+    called = {name.casefold() for name in names}
+    for table, each in rows.items():
+        for column in {key for row in each for key in row}:
+            if any(isinstance(row.get(column), str) and row[column].casefold() in called for row in each):
+                raise WrongUse(f"{table}: a value of {column} is a participant's ref or id; call it something else, "
+                               "aggregates have no rows of people")  # fmt: skip
 
 
 def said(done: Aggregated) -> list[str]:
