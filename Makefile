@@ -6,7 +6,7 @@ PORT ?= 8080
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --all-extras
 
-.PHONY: help setup services demo airflow test soak lint types check lock bench queries clean
+.PHONY: help setup services demo airflow test soak lint types check lock sbom bench queries clean
 
 help:
 	@echo "make demo    a synthetic study through the real Airflow DAGs, in about a minute"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench   benchmarks, each as a ratio to its floor"
 	@echo "make queries write the answers in docs/queries.md anew"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
+	@echo "make sbom    write sbom.cdx.json, a CycloneDX list of what requirements.lock installs"
 	@echo "make clean   remove .venv and the demo study"
 
 setup: .venv/.installed
@@ -70,6 +71,10 @@ bench: setup
 
 lock: setup
 	$(BIN)/$(LOCK) pyproject.toml -o requirements.lock
+
+# A CycloneDX list of what requirements.lock installs; the same lock gives the same bytes.
+sbom: setup
+	@$(BIN)/python scripts/sbom.py sbom.cdx.json
 
 # The answers in docs/queries.md, of a demo study made for them.
 queries: setup

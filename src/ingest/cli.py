@@ -398,10 +398,25 @@ def release(
         str | None, typer.Option(help="Tables, separated by commas; `default` is those without it.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder for it; releases/ of the study without it.")] = None,
+    aggregates: Annotated[
+        bool, typer.Option("--aggregates", help="Tables of the cohort instead, without small cells.")
+    ] = False,
     purpose: Purpose = None,
 ) -> None:
     """A frozen set of tables to hand out: Parquet, CSV, a data package, checksums."""
     from ingest.publish.audit import acting
+
+    if aggregates:
+        from ingest.report.aggregates import release_aggregates
+        from ingest.report.aggregates import said as said_of
+
+        if tables is not None:
+            raise WrongUse("--aggregates has tables of its own; leave out --tables")
+        with acting(purpose=purpose):
+            made = release_aggregates(_study(context), name, to)
+        for line in said_of(made):
+            typer.echo(line)
+        return
     from ingest.report.release import release as write
     from ingest.report.release import said
 

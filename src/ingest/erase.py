@@ -34,7 +34,7 @@ from ingest.publish.reading import Reader, exists, opened
 from ingest.publish.shape import POSTGRESQL
 from ingest.publish.warehouse import publish_study
 from ingest.rekey import drop_begun
-from ingest.report.releases import remove_releases
+from ingest.report.releases import elsewhere, remove_releases
 
 _BEING_WRITTEN_S = 60
 
@@ -81,7 +81,7 @@ def erase(study: Study, participant: str) -> Erased:
         left = traces(now, pid)
         if left:
             raise Terminal(f"the erasure is not complete: {'; '.join(left)}; erase again")
-        done.remains = _remains(now, folders, handed_out)
+        done.remains = _remains(now, pid, folders, handed_out)
         entry.counts = done.counts()
     return done
 
@@ -193,11 +193,11 @@ def _sweep(study: Study) -> None:
             remove(path)
 
 
-def _remains(study: Study, folders: list[str], handed_out: int) -> list[str]:
-    return list(_checklist(study, folders, handed_out))
+def _remains(study: Study, pid: str, folders: list[str], handed_out: int) -> list[str]:
+    return list(_checklist(study, pid, folders, handed_out))
 
 
-def _checklist(study: Study, folders: list[str], handed_out: int) -> Iterator[str]:
+def _checklist(study: Study, pid: str, folders: list[str], handed_out: int) -> Iterator[str]:
     files = [size for folder in folders for size in sizes_below(study, folder)]
     if files:
         yield (f"landing: {len(files)} files, {sum(files):,} bytes, in the participant's own folder; they are the "
@@ -208,6 +208,8 @@ def _checklist(study: Study, folders: list[str], handed_out: int) -> Iterator[st
                "take them out at the source and hand the logs in anew")  # fmt: skip
     if handed_out:
         yield f"releases: {handed_out} handed out hold them; ask who has them to delete them"
+    for place in elsewhere(study, pid):
+        yield f"releases outside the study: {place}; delete it and ask whoever has a copy"
     yield "backups and snapshots of this folder, the database and its write-ahead log: they end with their retention"
     yield "whoever has an older warehouse file open, or copied rows out of it, still has them"
     yield ("Airflow: forms, rendered fields and logs of earlier runs may name the participant_id; docs/privacy.md says "

@@ -186,7 +186,7 @@ class Arrivals:
             self._db.execute("delete from file_hash where substr(path, 1, length(?1)) = ?1", (below,))
             # Of objects, wherever landing was; a hash too many that goes is only made again.
             for table, path in (("file_hash", "path"), ("object_start", "url")):
-                self._db.execute(f"delete from {table} where {path} like 's3://%' and instr({path}, ?) > 0",  # noqa: S608
+                self._db.execute(f"delete from {table} where {path} like 's3://%' and instr({path}, ?) > 0",  # noqa: S608 - two names
                                  (f"/{folder}/",))  # fmt: skip
         self._db.execute("vacuum")
         return count
@@ -225,7 +225,7 @@ class Arrivals:
 
     def _select(self, clause: str, values: tuple[str, ...]) -> Iterator[Arrival]:
         rows = self._db.execute(
-            "select token, source_file_id, folder, source, unit_path, unit_id, claim, bytes, arrived_at,"  # noqa: S608
+            "select token, source_file_id, folder, source, unit_path, unit_id, claim, bytes, arrived_at,"  # noqa: S608 - constants
             f" exported_at from arrival {clause}",
             values,
         )

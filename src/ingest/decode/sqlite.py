@@ -66,7 +66,7 @@ class Database:
         """
         names = ", ".join(map(_quoted, columns))
         # Both names are quoted, and come from this package. A damaged index must not decide what is read.
-        return self._all(f"SELECT {names} FROM {_quoted(table)} NOT INDEXED")  # noqa: S608
+        return self._all(f"SELECT {names} FROM {_quoted(table)} NOT INDEXED")  # noqa: S608 - quoted names
 
     def _all(self, sql: str, values: tuple[str, ...] = ()) -> list[tuple[Value, ...]]:
         try:

@@ -87,7 +87,7 @@ class DuckdbWarehouse:
             found = shape_of(connection, OLD)
             tables = {column[0] for column in found} | set(_relations(connection))
             if migrate.VERSION_TABLE in tables:
-                said = connection.execute(f"SELECT version_num FROM {OLD}.{migrate.VERSION_TABLE}").fetchall()  # noqa: S608
+                said = connection.execute(f"SELECT version_num FROM {OLD}.{migrate.VERSION_TABLE}").fetchall()  # noqa: S608 - constants
                 return migrate.check_revision([name for (name,) in said], self._target.name)
         if tables and _MARK not in tables:
             raise migrate.not_ours(self._target.name)

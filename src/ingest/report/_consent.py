@@ -77,6 +77,6 @@ def erased_traces(study: Study, held: Iterable[str]) -> Iterator[Broken]:
     if stones.days and exists(study):
         with opened(study) as reader:
             ids = {pid for table in ("participant", "publication", "source_file")
-                   for (pid,) in reader.rows(f"select distinct participant_id from {table}")}  # fmt: skip  # noqa: S608
+                   for (pid,) in reader.rows(f"select distinct participant_id from {table}")}  # fmt: skip  # noqa: S608 - three names
         if gone := len(stones.among(ids)):
             yield Broken("I4", f"the warehouse holds {gone} participants who were erased; erase them again")

@@ -36,12 +36,21 @@ class Disguise:
         self._other_ids = said.participant_ids == "release"
         self._shifted = said.dates == "shifted"
         self._other_keys = self._other_ids or self._shifted
-        key = read_key(study.identity / "key")
+        self._key = key = read_key(study.identity / "key")
         self._keyed = partial(keyed, key, "release", release)
         shown = {pid: id_in_release(key, release, pid) if self._other_ids else pid for pid in ids}
         self.ids = sorted(ids, key=shown.__getitem__)
         self._shown = pa.array([shown[pid] for pid in self.ids], pa.string())
         self._days = pa.array([_days(keyed(key, "shift", pid)) if self._shifted else 0 for pid in self.ids])
+
+    def person(self, pid: str) -> tuple[str, int]:
+        """The id shown of a participant, and by how many days their dates are moved."""
+        place = self.ids.index(pid)
+        return str(self._shown[place]), int(self._days[place].as_py())
+
+    def consent_id(self, *parts: str) -> str:
+        """The id of a consent: the study finds it by making it again, others can only tell that two are the same."""
+        return (self._keyed if self._other_keys else partial(keyed, self._key))("consent", *parts)[:32]
 
     def shown(self, table: str, fields: list[Field]) -> list[Field]:
         """Those of the fields that the release has; raises WrongUse where a table cannot be shown at all."""

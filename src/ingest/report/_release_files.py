@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ingest._core.files import sha256_of
 from ingest.publish.query import iso_texts
 
 SUMS = "SHA256SUMS"
+_ONE_TIME_S = 315_532_800  # 1980-01-01, the first that a zip can hold
 ROWS = 100_000
 """Rows of one row group."""
 # With the full-width forms of the first four, which spreadsheets in East Asian locales read alike.
@@ -49,6 +51,12 @@ def write_sums(folder: Path) -> None:
     """SHA256SUMS of every file below `folder`, as sha256sum reads it."""
     lines = [f"{hexadecimal}  {name}\n" for name, hexadecimal in sums(folder).items() if name != SUMS]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def settle_times(folder: Path) -> None:
+    """Give all files and folders below `folder` one time of change, so that it tells of no day."""
+    for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
+        os.utime(path, (_ONE_TIME_S, _ONE_TIME_S))
 
 
 def sums(folder: Path) -> dict[str, str]:

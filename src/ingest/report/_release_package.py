@@ -192,6 +192,7 @@ def _notes(settings: Settings, of: Contents) -> list[str]:
         "NULL, in CSV an empty cell, means that the value is not known or does not apply, never 0. Names that end in "
         "_utc or _at are instants in UTC, those in _local local clocks; durations are minutes.",
         _FORMULA_NOTE,
+        "consents.csv has the scopes that each participant has granted, and until when.",
     ]
     if settings.release.participant_ids == "release":
         notes.append("The participants' ids are this release's own and name nobody in another one.")

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import permutations
 
 import numpy as np
+from scipy.linalg import null_space, orth
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
@@ -20,6 +21,8 @@ from ingest._core.errors import Terminal
 
 Key = frozenset[tuple[str, str]]
 """Values of the dimensions that a cell fixes; the empty one is the total."""
+_MOST_SETS = 4000
+_ALMOST_0 = 1e-9
 _Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 _Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -63,6 +66,17 @@ class Net:
     def adds_up(self) -> list[bool]:
         """By relation: nobody is in two of the parts, so that counts of people add up."""
         return [bool(self.counts[parts].sum() == self.counts[whole]) for whole, parts in self.relations]
+
+    @cached_property
+    def directions(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """A vector for each cell: sums of cells are the same in all data where those of their vectors are."""
+        rules = np.zeros((len(self.relations) + len(self.keys), len(self.keys)))
+        for rule, (whole, parts) in zip(rules, self.relations, strict=False):
+            rule[whole], rule[parts] = -1, 1
+        empty = np.flatnonzero(self.counts == 0)
+        rules[len(self.relations) + empty, empty] = 1
+        found: np.ndarray[tuple[int, int], np.dtype[np.float64]] = null_space(rules)
+        return found
 
 
 def net_of(people: Mapping[Key, Iterable[str]]) -> Net:
@@ -122,12 +136,51 @@ def _worked_out(net: Net, shown: _Bools) -> _Bools:
     return known
 
 
+def _about_few(net: Net, known: _Bools, at_least: int) -> tuple[list[int], bool]:
+    """Of cells in which people are more than once: one of those whose sum, with any signs, follows from what is shown
+    and is about fewer than `at_least` people; and whether all sets of so few people could be looked at.
+
+    What is summed is of nights, and adds up although people do not.
+    """
+    if all(net.adds_up):
+        return [], True
+    places = net.directions
+    left_over = places - places @ orth(places[known].T) @ orth(places[known].T).T if known.any() else places
+    small = [int(cell) for cell in np.flatnonzero(~known & (net.counts > 0) & (net.counts < at_least))]
+    who = {cell: sum(1 << int(person) for person in np.flatnonzero(net.inside[cell])) for cell in small}
+    sets, all_of_them = _unions(set(who.values()), at_least)
+    for people in sets:
+        cells = [cell for cell in small if not who[cell] & ~people]
+        sums = null_space(left_over[cells].T)
+        if sums.size and np.abs(found := sums.T @ places[cells]).max() > _ALMOST_0:
+            most = np.abs(sums[:, np.abs(found).max(axis=1).argmax()])
+            return [cells[int(most.argmax())]], True
+    return [], all_of_them
+
+
+def _unions(sets: set[int], at_least: int) -> tuple[list[int], bool]:
+    """All unions of fewer than `at_least` members, as bits; False where there are too many to look at."""
+    found = sorted(sets)
+    seen = set(found)
+    for union in found:
+        for other in sets:
+            both = union | other
+            if both not in seen and both.bit_count() < at_least:
+                seen.add(both)
+                found.append(both)
+        if len(found) > _MOST_SETS:
+            return found, False
+    return found, True
+
+
 def _narrowed(net: Net, known: _Bools, at_least: int, small: _Bools, zeros: bool) -> Iterator[int]:
     """Hidden cells whose count lies in too short an interval, by integer programs over all relations."""
     matters = ~known & (small | zeros)
     if not matters.any():
         return
-    reach = at_least * _times(net, known)
+    few, all_looked_at = _about_few(net, known, at_least)
+    yield from few
+    reach = at_least * (1 if all_looked_at else _times(net, known))
     program = _Program(net, known, int(net.counts.sum()) + reach)
     low, high = net.counts.copy(), net.counts.copy()
     for cell in map(int, np.flatnonzero(matters)):

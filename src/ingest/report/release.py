@@ -30,9 +30,11 @@ from ingest.report._release_choice import (
     refuse_behind,
     stage,
 )
+from ingest.report._release_consents import CONSENTS, consents_csv
 from ingest.report._release_disguise import Disguise, check_shown
-from ingest.report._release_files import ROWS, SUMS, sums, write_sums, write_table
+from ingest.report._release_files import ROWS, SUMS, settle_times, sums, write_sums, write_table
 from ingest.report._release_package import Contents, write_beside
+from ingest.report._release_places import folder_for, note_place
 from ingest.report.releases import HANDED_OUT
 
 
@@ -56,8 +58,7 @@ def release(study: Study, name: str, tables: str | None = None, to: Path | None 
     """
     check_name(name)
     chosen = chosen_tables(study, tables)
-    folder = study.root / "releases" if to is None else to
-    _make(folder)
+    folder = folder_for(study, to)
     with (
         audited(study, "release", tables=chosen) as entry,
         locked(folder / ".lock", "the folder of releases"),
@@ -71,18 +72,12 @@ def release(study: Study, name: str, tables: str | None = None, to: Path | None 
         made = _write(study, reader, chosen, people, disguise, name, tmp)
         stood = (folder / name).exists()
         if stood:
-            _refuse_other_bytes(folder / name, tmp)
+            refuse_other_bytes(folder / name, tmp)
         else:
+            note_place(study, name, folder)
             put_folder(tmp, folder / name)
         entry.counts = {"rows": sum(made.rows.values()), "participants": len(people.ids), "stood": int(stood)}
         return Released(folder / name, made.rows, people, stood)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WrongUse(f"{folder} is no folder and none can be made there: {error.strerror}; choose another") from None
 
 
 def _write(
@@ -97,7 +92,9 @@ def _write(
         rows[table], empty[table] = write_table(folder, table, schema, pieces)
     made = Contents(name, fields, rows, empty, people, _definitions(reader, people), _decoders(reader, people))
     write_beside(folder, study.settings, views.columns_of(study.settings, reader.rows), made)
+    (folder / CONSENTS).write_text(consents_csv(study, disguise), encoding="utf-8", newline="")
     write_sums(folder)
+    settle_times(folder)
     return made
 
 
@@ -142,7 +139,8 @@ def _decoders(reader: Reader, people: Chosen) -> list[dict[str, Any]]:
     return [{**dict(zip(names, key, strict=True)), "exports": count} for key, count in sorted(counts.items())]
 
 
-def _refuse_other_bytes(stands: Path, tmp: Path) -> None:
+def refuse_other_bytes(stands: Path, tmp: Path) -> None:
+    """Raises WrongUse, with what differs, where the release that stands is not the same as that in `tmp`."""
     old, new = sums(stands), sums(tmp)
     old.pop(HANDED_OUT, None)  # which says that it was, and is no part of it
     differing = sorted(path for path in {*old, *new} - {SUMS} if old.get(path) != new.get(path))

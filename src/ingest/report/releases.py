@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ from ingest._core.pseudonyms import id_in_release
 from ingest._core.pseudonyms import participant_id as id_of
 from ingest._core.study import Study
 from ingest.harmonise.identity import read_links
+from ingest.report._release_places import places
 
 HANDED_OUT = "handed-out.txt"
 _CHUNK_BYTES = 1 << 20
@@ -23,10 +24,9 @@ _CHUNK_BYTES = 1 << 20
 def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
     """Remove the releases that hold the participant; returns how many, and how many were handed out and stay."""
     removed = handed_out = 0
-    key = read_key(study.identity / "key")
-    pids = [(key, participant_id), *_before(study, key, participant_id)]
+    ids_in = _ids_by_release(study, participant_id)
     for folder in _releases(study):
-        ids = [each for by, pid in pids for each in (pid, id_in_release(by, folder.name, pid))]
+        ids = ids_in(folder.name)
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         if any(_holds(path, each) for path in files for each in ids):
             if (folder / HANDED_OUT).exists():
@@ -38,11 +38,36 @@ def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
     return removed, handed_out
 
 
+def _ids_by_release(study: Study, participant_id: str) -> Callable[[str], list[str]]:
+    """What the participant is called in a release of a name, under the study's key and its former ones."""
+    key = read_key(study.identity / "key")
+    pids = [(key, participant_id), *_before(study, key, participant_id)]
+    return lambda name: [each for by, pid in pids for each in (pid, id_in_release(by, name, pid))]
+
+
 def _before(study: Study, key: bytes, participant_id: str) -> list[tuple[bytes, str]]:
     """The study's former keys and the participant's ids under them, where the ref is known."""
     refs = {id_of(key, ref): ref for ref in {*study.roster.entries, *study.roster.waiting}} | read_links(study)
     ref = refs.get(participant_id)
     return [] if ref is None else [(each, id_of(each, ref)) for each in former_keys(study.identity, key)]
+
+
+def elsewhere(study: Study, participant_id: str) -> list[str]:
+    """Releases written outside the study that hold the participant, or cannot be looked into; each in words."""
+    ids_in = _ids_by_release(study, participant_id)
+    found = []
+    for name, folder in places(study):
+        release = Path(folder, name)
+        ids = ids_in(name)
+        try:
+            paths = [path for path in sorted(release.rglob("*")) if path.is_file()] if release.is_dir() else None
+            if paths is None:
+                found.append(f"{name}, written to {folder}, is not there any more")
+            elif any(_holds(path, each) for path in paths for each in ids):
+                found.append(f"{name} in {folder} holds them")
+        except OSError as error:
+            found.append(f"{name} in {folder} cannot be looked into ({error.strerror})")
+    return found
 
 
 def _releases(study: Study) -> Iterator[Path]:

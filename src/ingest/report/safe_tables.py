@@ -27,6 +27,8 @@ from ingest._core.settings import Settings
 from ingest.report._small_cells import Key, net_of, protect
 
 SHOWN, SUPPRESSED = "shown", "suppressed"
+HELD = "held"
+"""Status, in releases, of a cell that has the value of an earlier one."""
 PEOPLE, PARTICIPANTS, STATUS = "people", "participants", "status"
 
 
@@ -75,7 +77,7 @@ def people_of(tables: Sequence[Cells]) -> dict[Key, frozenset[str]]:
         given = dict(zip(_keys(table), table.rows[PEOPLE].to_pylist(), strict=True))
         if len(given) < table.rows.num_rows:
             raise ValueError("a cell has two rows")
-        for key in _grid(given, table.impossible):
+        for key in grid(given, table.impossible):
             found = frozenset(given.get(key) or ())
             if people.setdefault(key, found) != found:
                 raise ValueError("a cell has other people in another table")
@@ -86,7 +88,7 @@ def people_of(tables: Sequence[Cells]) -> dict[Key, frozenset[str]]:
 def render(table: Cells, people: Mapping[Key, Collection[str]], visible: Collection[Key], limits: Limits) -> pa.Table:
     """One table with the cells of `visible` shown, rounded, and all others suppressed."""
     given = {key: row for row, key in enumerate(_keys(table))}
-    keys = sorted(_grid(given, table.impossible), key=lambda key: [dict(key).get(dim, "") for dim in table.dims])
+    keys = sorted(grid(given, table.impossible), key=lambda key: [dict(key).get(dim, "") for dim in table.dims])
     is_shown = pa.array([key in visible for key in keys], pa.bool_())
     rows = pa.array([given.get(key) for key in keys], pa.int64())
     counts = pa.array([len(people[key]) for key in keys], pa.int64())
@@ -123,7 +125,7 @@ def _keys(table: Cells) -> list[Key]:
     ]
 
 
-def _grid(given: Iterable[Key], impossible: Collection[Key]) -> list[Key]:
+def grid(given: Iterable[Key], impossible: Collection[Key] = ()) -> list[Key]:
     """All combinations of the values seen, of each set of dimensions that has a cell."""
     values: dict[str, set[str]] = {}
     sets: set[frozenset[str]] = set()

@@ -102,7 +102,7 @@ def _warehouse(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken
         # Rows of whoever waits for the next run stand whole as they were before the lake's last change.
         former = _former(study, reader)
         for table in ("sleep_session", "substance_use", "quarantine", "source_file"):
-            names = reader.rows(f"select distinct source_file_id, participant_id from {table}")  # noqa: S608
+            names = reader.rows(f"select distinct source_file_id, participant_id from {table}")  # noqa: S608 - names of schemas/
             strange = {name for name in set(names) - known if name[1] not in former}
             if strange:
                 yield Broken("I2", f"{table}: rows of {len(strange)} exports that no manifest holds; run again")

@@ -1,0 +1,219 @@
+"""Releases of aggregates of the demo study's five people, with a threshold that leaves something to see."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+from frictionless import Package
+
+from ingest._core.errors import Terminal, Transient, WrongUse
+from ingest._core.study import Study, open_study
+from ingest.publish.warehouse import publish_study
+from ingest.report.aggregates import release_aggregates, said
+from publish.small_lake import in_child
+from studies import change_settings, command, files, pid, rows, run
+
+EXACT = {"min_participants": 2, "round_to": 1, "digits": 15}
+LAST = "select max(night_date) from night where participant_id = '{}'"
+
+
+@pytest.fixture
+def study(demo_copy: Path) -> Study:
+    change_settings(demo_copy, small_cells=EXACT)
+    return open_study(demo_copy)
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "csv" / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def nights(root: Path) -> dict[str, list[tuple[str, float]]]:
+    """Participant and sleep time of each night, by phase."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    sql = ("select coalesce(c.phase, 'none'), n.participant_id, n.tst_min from night n left join coverage c on "
+           "c.participant_id = n.participant_id and c.date = n.night_date where tst_min is not null")  # fmt: skip
+    for phase, person, minutes in rows(root, sql):
+        for key in (phase, ""):
+            found.setdefault(key, []).append((person, minutes))
+    return found
+
+
+def test_what_is_shown_is_true_and_of_enough_people(study: Study) -> None:
+    done = release_aggregates(study, "2026-12")
+    held = nights(study.root)
+    told = [row for row in table(done.folder, "cohort_nights") if row["basis"] == "wearable"
+            and not row["week"] and not row["dose_band"]]  # fmt: skip
+    counts = {row["phase"]: row for row in told if row["measure"] == "all"}
+    means = {row["phase"]: row for row in told if row["measure"] == "tst"}
+    assert set(counts) == set(means) == set(held)
+    for phase, of in held.items():
+        if len({person for person, _ in of}) < 2:
+            assert (counts[phase]["status"], means[phase]["status"]) == ("suppressed", "suppressed")
+        if means[phase]["status"] == "shown":
+            minutes = [each for _, each in of]
+            assert math.isclose(float(means[phase]["mean"]), statistics.mean(minutes), rel_tol=1e-9)
+            assert math.isclose(float(means[phase]["sd"]), statistics.stdev(minutes), rel_tol=1e-6)
+            assert int(counts[phase]["participants"]) >= len({person for person, _ in of})
+    assert means[""]["status"] == "shown"
+
+
+@pytest.mark.fault(69)
+def test_suppressed_is_empty_and_never_zero(study: Study) -> None:
+    done = release_aggregates(study, "2026-12")
+    seen = set()
+    for name in ("cohort_nights", "cohort_coverage", "cohort_states"):
+        for row in table(done.folder, name):
+            numbers = [row.get(column) for column in ("participants", "rows", "mean", "sd") if column in row]
+            seen.add(row["status"])
+            if row["status"] == "suppressed":
+                assert not any(numbers)
+            elif row.get("measure", "all") == "all":
+                assert int(row["participants"]) >= 2
+    assert seen == {"shown", "suppressed"}
+    assert Package(str(done.folder / "datapackage.json")).validate().valid
+    everything = b"".join(files(done.folder).values())
+    assert [ref for ref in study.roster.entries if pid(study.root, ref).encode() in everything] == []
+
+
+def test_without_a_threshold_nothing_is_released(demo_copy: Path) -> None:
+    with pytest.raises(WrongUse, match=r"small_cells\.min_participants"):
+        release_aggregates(open_study(demo_copy), "a")
+    assert not (demo_copy / "releases").exists()
+    assert not (demo_copy / "identity" / "aggregates").exists()
+
+
+def test_the_same_again_stands_and_both_engines_agree(study: Study, postgres: str, tmp_path: Path) -> None:
+    done = release_aggregates(study, "a")
+    before = files(study.root / "identity" / "aggregates")
+    again = release_aggregates(study, "a")
+    assert (done.stood, again.stood) == (False, True)
+    assert "stands already" in said(again)[-1]
+    change_settings(study.root, warehouse=postgres)
+    publish_study(open_study(study.root))
+    other = release_aggregates(open_study(study.root), "a", tmp_path)
+    assert files(other.folder) == files(done.folder)
+    assert files(study.root / "identity" / "aggregates") == before
+    # Later releases do not change what an earlier one is held against.
+    assert release_aggregates(open_study(study.root), "b").cells == done.cells
+    assert release_aggregates(open_study(study.root), "a").stood
+
+
+def test_a_name_stands_for_one_content(study: Study, tmp_path: Path) -> None:
+    release_aggregates(study, "a")
+    change_settings(study.root, small_cells={**EXACT, "min_participants": 3})
+    with pytest.raises(WrongUse, match="other bytes"):
+        release_aggregates(open_study(study.root), "a")
+    with pytest.raises(WrongUse, match="with other values; choose another name"):
+        release_aggregates(open_study(study.root), "a", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.fault(70)
+def test_what_few_people_changed_is_held_at_its_former_value(study: Study) -> None:
+    first = release_aggregates(study, "a").folder
+    ref = sorted(study.roster.entries)[0]
+    (last,) = {day for (day,) in rows(study.root, LAST.format(pid(study.root, ref)))}
+    # One person's last nights go; nobody else's change.
+    lines = study.root / "consents.csv"
+    lines.write_text(
+        "participant_ref,scope,from_on,until_on\n"
+        + f"{ref},sleep,,{last.replace(day=1)}\n{ref},substance_use,,\n{ref},scales,,\n{ref},release,,\n"
+    )
+    run(study.root)
+    second = release_aggregates(open_study(study.root), "b")
+    assert second.cells["held"] > 0
+    before, after = (
+        {tuple(row[name] for name in ("basis", "measure", "phase", "week", "substance", "unit", "dose_band")): row
+         for row in table(folder, "cohort_nights")}
+        for folder in (first, second.folder)
+    )  # fmt: skip
+    numbers = ("participants", "rows", "mean", "sd")
+    changed = [
+        key
+        for key, row in after.items()
+        if row["status"] == "shown"
+        and key in before
+        and before[key]["status"] == "shown"
+        and [row[n] for n in numbers] != [before[key][n] for n in numbers]
+    ]
+    assert changed == []
+    for key, row in after.items():
+        if row["status"] == "held":
+            assert [row[name] for name in numbers] == [before[key][name] for name in numbers]
+
+
+def test_nobody_who_left_is_in_a_held_value(study: Study) -> None:
+    release_aggregates(study, "a")
+    ref = sorted(study.roster.entries)[0]
+    (study.root / "consents.csv").write_text("participant_ref,scope\n" + f"{ref},sleep\n{ref},substance_use\n")
+    run(study.root)
+    done = release_aggregates(open_study(study.root), "b")
+    assert done.cells["held"] == 0
+    (total,) = [row for row in table(done.folder, "cohort_coverage") if row["measure"] == "all"
+                and not row["phase"] and not row["week"]]  # fmt: skip
+    assert total["status"] == "suppressed"
+
+
+def test_nothing_is_handed_out_that_cannot_be_written_down(study: Study, tmp_path: Path) -> None:
+    def starved() -> None:
+        import resource
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+        with pytest.raises(Transient):
+            release_aggregates(study, "b", tmp_path)
+
+    made = release_aggregates(study, "a").folder
+    assert max(path.stat().st_size for path in made.rglob("*") if path.is_file()) < 40_000
+    assert (study.root / "identity" / "aggregates" / "a.json").stat().st_size > 40_000
+    assert in_child(starved) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_record_that_is_damaged_or_without_its_key_ends_it(study: Study, tmp_path: Path) -> None:
+    release_aggregates(study, "a")
+    kept = study.root / "identity" / "aggregates"
+    assert kept.stat().st_mode & 0o077 == 0
+    shutil.copytree(kept, tmp_path / "kept")
+    text = (kept / "a.json").read_text()
+    names = [*study.roster.entries, *(pid(study.root, ref) for ref in study.roster.entries)]
+    assert [name for name in names if f'"{name}' in text] == []
+    for damage in ("", "{}", json.dumps({**json.loads(text), "told": {"x": 1}})):
+        (kept / "a.json").write_text(damage)
+        with pytest.raises(Terminal, match=r"aggregates/a\.json is damaged; restore"):
+            release_aggregates(study, "b", tmp_path)
+    (kept / "key").write_text("short")
+    with pytest.raises(Terminal, match="aggregates/key is damaged; restore"):
+        release_aggregates(study, "b", tmp_path)
+    (kept / "key").unlink()
+    with pytest.raises(Terminal, match="aggregates/key is missing; restore"):
+        release_aggregates(study, "b", tmp_path)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.fault(72)
+def test_no_cell_is_called_like_a_participant(study: Study) -> None:
+    ref = sorted(study.roster.entries)[0]
+    lines = "".join(f"{each},{ref.lower()},2026-01-01\n" for each in study.roster.entries)
+    (study.root / "phases.csv").write_text(f"participant_ref,phase,start_on\n{lines}")
+    run(study.root)
+    with pytest.raises(WrongUse, match="a value of phase is a participant's ref or id"):
+        release_aggregates(open_study(study.root), "a")
+    assert [path.name for path in (study.root / "releases").iterdir()] == [".lock"]
+
+
+def test_the_command_says_it(study: Study) -> None:
+    done = command("--study", study.root, "release", "--as", "a", "--aggregates")
+    assert done.returncode == 0, done.stderr
+    assert " suppressed" in done.stdout
+    refused = command("--study", study.root, "release", "--as", "b", "--aggregates", "--tables", "night")
+    assert refused.returncode == 2
+    assert "leave out --tables" in refused.stderr
