@@ -18,6 +18,7 @@ from ingest.erase import Erased, erase, find
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.store import read_part
 from ingest.pipeline import Step, refresh, silent
+from ingest.report.pages.writing import write_again
 
 
 @dataclass
@@ -49,6 +50,7 @@ def withdraw(study: Study, participant: str, on: date, keep: bool, step: Step = 
     if not keep:
         return Withdrawn(on, erased=erase(now, pid))
     _, published = refresh(now, step, [pid], scrub=True)
+    write_again(now, pid)
     nights = len(read_part(now.lake, "night", pid, ["night_date"]))
     return Withdrawn(on, nights, pid in published.published)
 

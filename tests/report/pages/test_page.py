@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 
 from browser import open_page
 from ingest.report.pages import theme
-from ingest.report.pages.embed import as_csv, columns
+from ingest.report.pages.embed import columns
 from ingest.report.pages.page import Chart, Notice, Page, Section, Table, Text, render, write_page
 
 HOSTILE = ["</script><script>document.title='taken'</script>", "<img src=x onerror=\"document.title='taken'\">",
@@ -89,13 +89,6 @@ def test_columns_hold_every_value() -> None:
     assert values["at"][0] == int(datetime(2026, 1, 1, 23, 5, 1, tzinfo=UTC).timestamp())
     assert values["minutes"] == [1.5, 0, None, 400, -2.25, pytest.approx(1 / 3, abs=5e-4), 7]
     assert [held["words"]["words"][number] for number in values["words"]] == HOSTILE
-
-
-def test_csv_runs_no_formula() -> None:
-    given = list(csv.DictReader(io.StringIO(as_csv(DATA))))
-    assert [row["words"] for row in given] == [f"'{text}" if text[0] == "=" else text for text in HOSTILE]
-    assert [row["minutes"] for row in given][:5] == ["1.5", "0", "", "400", "-2.25"]
-    assert given[0]["at"] == "2026-01-01T23:05:01Z"
 
 
 @pytest.mark.parametrize("name", theme.THEMES)

@@ -1,11 +1,8 @@
-"""Tables in a page: as JSON that no text in it can break out of, column by column, and as CSV."""
+"""Tables in a page: as JSON that no text in it can break out of, column by column."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -57,39 +54,3 @@ def _column(column: pa.Array) -> tuple[str, list[Any], list[str]]:
 
 def _whole(value: float | None) -> float | int | None:
     return int(value) if value is not None and value.is_integer() else value
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet run a text as a formula."""
-
-
-def as_csv(table: pa.Table) -> str:
-    """The table as CSV: header, commas, LF, empty for NULL; a text that a spreadsheet would run begins with `'`."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.column_names)
-    cells = [map(_writer(table[name].type), table[name].to_pylist()) for name in table.column_names]
-    writer.writerows(zip(*cells, strict=True))
-    return out.getvalue()
-
-
-def _writer(kind: pa.DataType) -> Callable[[Any], str]:
-    def write(value: Any) -> str:
-        if value is None:
-            return ""
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, float):
-            return str(_whole(round(value, DECIMALS)))
-        if isinstance(value, str):
-            return f"'{value}" if value.startswith(FORMULA) else value
-        if pa.types.is_timestamp(kind):
-            return str(value.strftime("%Y-%m-%dT%H:%M:%S")) + ("Z" if kind.tz else "")
-        return str(value)
-
-    return write
-
-
-def table_of(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table of `schema`, none given too."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)

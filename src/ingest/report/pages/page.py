@@ -57,6 +57,14 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Key figures side by side: name, value, and what stands behind it."""
+
+    figures: Sequence[tuple[str, str, str]]
+    kind = "figures"
+
+
+@dataclass(frozen=True)
 class Links:
     """Pages beside this one: address and words."""
 
@@ -90,7 +98,7 @@ class Chart:
         return self.shown or self.data[0]
 
 
-Part = Text | Notice | Table | Links | Chart
+Part = Text | Notice | Table | Figures | Links | Chart
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 "use strict";
 (() => {
   const DAY = 86400000;
+  const PAPER = 930;
   const page = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plots = new Map();
   const tables = new Map();
   const tip = document.getElementById("tip");
-  let printing = false;
 
   // Tables come column by column: rows of objects for the charts, times as milliseconds.
   function rowsOf(name) {
@@ -42,7 +42,7 @@
 
   // ---- drawing
 
-  const palette = () => page.themes[dark.matches && !printing ? "dark" : "light"];
+  const palette = () => page.themes[dark.matches ? "dark" : "light"];
 
   function coloured(value, colours) {
     if (typeof value === "string") return value[0] === "$" && value.slice(1) in colours ? colours[value.slice(1)] : value;
@@ -313,7 +313,7 @@
   // ---- begin
 
   async function drawAll() {
-    for (const chart of page.charts) await draw(chart);
+    await Promise.all(page.charts.map(draw));
     mark();
   }
 
@@ -326,9 +326,21 @@
   }
 
   dark.addEventListener("change", drawAll);
-  // Paper is white: what is dark on the screen is drawn anew.
-  addEventListener("beforeprint", () => { if (dark.matches) { printing = true; drawAll(); } });
-  addEventListener("afterprint", () => { if (printing) { printing = false; drawAll(); } });
+  // Paper is narrow and white. What is drawn anew here must stand before the event ends: no promise, no timer.
+  function fit(width) {
+    for (const [id, plot] of plots)
+      if (page.charts.find((chart) => chart.id === id).spec.width === "container")
+        plot.view.signal("width", width || document.getElementById("plot-" + id).clientWidth).run();
+  }
+  addEventListener("beforeprint", () => {
+    document.documentElement.classList.toggle("darkdrawn", dark.matches);
+    fit(PAPER);
+  });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("darkdrawn");
+    fit(0);
+    mark();
+  });
   addEventListener("resize", () => setTimeout(mark, 50));
   begin();
 })();
