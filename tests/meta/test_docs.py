@@ -40,6 +40,7 @@ RUN_ELSEWHERE = {
 PAGES_RUN_BY = {
     "object-storage.md": "tests/arrive/test_object_landing.py",
     "operations.md": "tests/cli/test_operations.py",
+    "pages.md": "tests/report/pages/test_participant.py",
     "privacy.md": "tests/privacy/test_page.py",
 }
 

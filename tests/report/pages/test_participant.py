@@ -23,7 +23,7 @@ from ingest.report.pages.participant import participant_page
 from ingest.report.pages.writing import write_all, write_one
 from ingest.withdraw import withdraw
 from report_pages import HOSTILE, SILENT, embedded, page_of, table
-from studies import command, files, pid, rows
+from studies import PROJECT, command, files, pid, rows
 
 EPOCH = date(1970, 1, 1)
 
@@ -122,8 +122,11 @@ def test_scales_and_states_are_the_warehouses(paged: Path) -> None:
         data = embedded(page_of(paged, who))
         totals = [(day(row["answered_on"]), row["instrument"], row["total"]) for row in table(data, "scales")
                   if row["band"] != "daily rating"]  # fmt: skip
-        assert sorted(totals) == rows(paged, "select answered_on, instrument, total from scale_response where "
-                                      f"participant_id = '{who}' and is_current and total is not null order by all")  # fmt: skip
+        assert sorted(totals) == rows(
+            paged,
+            "select answered_on, instrument, total from scale_response where "
+            f"participant_id = '{who}' and is_current and total is not null order by all",
+        )
         daily = [row["total"] for row in table(data, "scales") if row["band"] == "daily rating"]
         items = rows(paged, f"select items from scale_response where participant_id = '{who}' and instrument = 'DAILY' "
                      "and is_current")  # fmt: skip
@@ -210,6 +213,30 @@ def test_the_command_writes_one_page_or_all(paged: Path) -> None:
     one = command("--study", paged, "report", SILENT)
     assert one.stdout == f"written    {page_of(paged, pid(paged, SILENT))}\n"
     assert command("--study", paged, "report").returncode == 2
+
+
+def test_the_commands_of_the_docs_are_typed_in(changed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (PROJECT / "docs/pages.md").read_text(encoding="utf-8")
+    lines = [line.split() for body in re.findall(r"```sh\n(.*?)```", page, re.S) for line in body.splitlines()]
+    monkeypatch.setenv("INGEST_STUDY", str(changed))
+    before = files(changed / "reports")
+    for path in (changed / "reports").glob("*.html"):
+        path.unlink()
+    for words in lines:
+        assert words[0] == "ingest"
+        done = command(*words[1:])
+        assert done.returncode == 0, done.stderr
+    assert files(changed / "reports") == before
+
+
+def test_specifications_are_vega_lite(paged: Path, busy: str) -> None:
+    import altair as alt
+
+    charts = embedded(page_of(paged, busy))["charts"]
+    assert len(charts) >= 12
+    for chart in charts:
+        spec = json.loads(json.dumps(chart["spec"]).replace('"$', '"#').replace('"#schema', '"$schema'))
+        alt.Chart.from_dict({**spec, "datasets": {name: [] for name in chart["data"]}}, validate=True)
 
 
 @pytest.fixture

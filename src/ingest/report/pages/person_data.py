@@ -8,10 +8,14 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ingest.report.pages.person_rows import LONG_WAKE_MIN, Person, Row
 
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - clocks and UTC alike, told apart by where they stand
 HOUR = 3600.0
 NOON = timedelta(hours=12)
 TEXT, REAL, COUNT, DATE, CLOCK = pa.string(), pa.float64(), pa.int64(), pa.date32(), pa.timestamp("s")
@@ -116,23 +120,33 @@ def _sleep(person: Person) -> Iterator[dict[str, Any]]:
 
 
 def _long_wakes(person: Person) -> Iterator[tuple[date, datetime, datetime]]:
-    """Wakes inside the sleep period, stretches that touch taken as one."""
-    inside = {row["night_date"]: (row["onset_utc"], row["final_wake_utc"]) for row in person.rows("night")
-              if row["onset_utc"] is not None}  # fmt: skip
-    for night, rows in groupby(person.rows("wakes"), key=lambda row: row["night_date"]):
-        if night not in inside:
-            continue
-        first, last = inside[night]
-        runs: list[list[datetime]] = []
-        for row in rows:
-            start, end = max(row["start_utc"], first), min(row["end_utc"], last)
-            if start >= end:
-                continue
-            if runs and start <= runs[-1][1]:
-                runs[-1][1] = max(runs[-1][1], end)
-            else:
-                runs.append([start, end])
-        yield from ((night, *run) for run in runs if run[1] - run[0] >= timedelta(minutes=LONG_WAKE_MIN))
+    """Wakes inside the sleep period, stretches that touch taken as one; in UTC, without saying so."""
+    night, wakes = person.tables["night"], person.tables["wakes"]
+    known = night.filter(pc.is_valid(night["onset_utc"]))
+    if not len(known) or not len(wakes):
+        return
+    days = _integers(known["night_date"])
+    of = np.minimum(np.searchsorted(days, _integers(wakes["night_date"])), len(days) - 1)
+    start = np.maximum(_integers(wakes["start_utc"]), _integers(known["onset_utc"])[of])
+    end = np.minimum(_integers(wakes["end_utc"]), _integers(known["final_wake_utc"])[of])
+    inside = (start < end) & (days[of] == _integers(wakes["night_date"]))
+    of, start, end = of[inside], start[inside], end[inside]
+    begins = np.flatnonzero(np.r_[True, (of[1:] != of[:-1]) | (start[1:] > end[:-1])][: len(of)])
+    ends = np.r_[begins[1:] - 1, len(of) - 1][: len(begins)]
+    for first, last in zip(begins.tolist(), ends.tolist(), strict=True):
+        if end[last] - start[first] >= LONG_WAKE_MIN * 60_000_000:
+            yield EPOCH.date() + timedelta(int(days[of[first]])), _utc(start[first]), _utc(end[last])
+
+
+def _integers(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Days or microseconds since 1970."""
+    is_date = pa.types.is_date(column.type)
+    whole = column.cast(pa.date32()).cast(pa.int32()) if is_date else column.cast(pa.timestamp("us", column.type.tz))
+    return np.asarray(whole.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def _utc(micros: np.int64) -> datetime:
+    return EPOCH + timedelta(microseconds=int(micros))
 
 
 def _local(at: datetime, offset: timedelta) -> datetime:
@@ -148,7 +162,8 @@ def _stretch(start: datetime, end: datetime, what: str, source: str | None) -> d
 def _doses(person: Person) -> Iterator[dict[str, Any]]:
     """Each use by its exposure day; hours since midnight of that day, so from the hour a day starts to a day later."""
     start = person.settings.exposure.day_start_hour
-    for row in person.rows("uses"):
+    columns = ["no_use", "taken_local", "time_precision", "local_date", "substance", "amount", "unit"]
+    for row in person.tables["uses"].select(columns).to_pylist():
         if row["no_use"]:
             continue
         at = row["taken_local"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
@@ -26,11 +26,12 @@ _OF = {
     "participant": "SELECT * FROM participant WHERE participant_id = $pid",
     "publication": "SELECT * FROM publication WHERE participant_id = $pid",
     "phase": "SELECT * FROM phase WHERE participant_id = $pid ORDER BY start_on",
-    "night": "SELECT * FROM night WHERE participant_id = $pid ORDER BY night_date",
-    "diary": "SELECT * FROM night_diary WHERE participant_id = $pid ORDER BY night_date",
+    "night": "SELECT night_date, source, device, utc_offset_min, onset_utc, final_wake_utc, onset_local,"
+    " final_wake_local, tib_basis, tst_min, sol_min, waso_min, waso_long_min, se_tib_pct, nap_min, flags FROM night WHERE participant_id = $pid ORDER BY night_date",
+    "diary": "SELECT night_date, tst_min, sol_min, waso_min, se_tib_pct FROM night_diary WHERE participant_id = $pid ORDER BY night_date",
     "trend": "SELECT night_date, tst_mean_7d, tst_n_7d, tst_mean_28d, tst_n_28d FROM trend"
     " WHERE participant_id = $pid ORDER BY night_date",
-    "coverage": "SELECT * FROM coverage WHERE participant_id = $pid ORDER BY date",
+    "coverage": "SELECT date, phase, has_sleep, has_log, reason FROM coverage WHERE participant_id = $pid ORDER BY date",
     "symptoms": "SELECT night_date, basis, is_bad, criteria FROM insomnia_night WHERE participant_id = $pid"
     " ORDER BY night_date, basis",
     "weeks": "SELECT basis, block_start, state, week_class, valid_nights, bad_nights FROM insomnia_week"
@@ -65,11 +66,13 @@ class Person:
     tables: Mapping[str, pa.Table]
     days: Sequence[Row]
     """The log by exposure day and substance, also of days without a night: as night_exposure says."""
+    _rows: dict[str, list[Row]] = field(default_factory=dict, compare=False, repr=False)
 
     def rows(self, name: str) -> list[Row]:
         """The rows of one of the tables read."""
-        found: list[Row] = self.tables[name].to_pylist()
-        return found
+        if name not in self._rows:
+            self._rows[name] = self.tables[name].to_pylist()
+        return self._rows[name]
 
     @cached_property
     def dates(self) -> list[date]:

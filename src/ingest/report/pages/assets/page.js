@@ -322,6 +322,7 @@
     controls();
     await drawAll();
     if (page.time) zoom(...span);
+    document.body.dataset.drawnMs = performance.now();
     document.body.dataset.drawn = "true";
   }
 
