@@ -27,30 +27,33 @@ _OF = {
     "publication": "SELECT * FROM publication WHERE participant_id = $pid",
     "phase": "SELECT * FROM phase WHERE participant_id = $pid ORDER BY start_on",
     "night": "SELECT night_date, source, device, utc_offset_min, onset_utc, final_wake_utc, onset_local,"
-    " final_wake_local, tib_basis, tst_min, sol_min, waso_min, waso_long_min, se_tib_pct, nap_min, flags FROM night WHERE participant_id = $pid ORDER BY night_date",
-    "diary": "SELECT night_date, tst_min, sol_min, waso_min, se_tib_pct FROM night_diary WHERE participant_id = $pid ORDER BY night_date",
-    "trend": "SELECT night_date, tst_mean_7d, tst_n_7d, tst_mean_28d, tst_n_28d FROM trend"
-    " WHERE participant_id = $pid ORDER BY night_date",
-    "coverage": "SELECT date, phase, has_sleep, has_log, reason FROM coverage WHERE participant_id = $pid ORDER BY date",
-    "symptoms": "SELECT night_date, basis, is_bad, criteria FROM insomnia_night WHERE participant_id = $pid"
-    " ORDER BY night_date, basis",
-    "weeks": "SELECT basis, block_start, state, week_class, valid_nights, bad_nights FROM insomnia_week"
-    " WHERE participant_id = $pid ORDER BY basis, block_start",
-    "sleeps": "SELECT n.night_date, n.role, s.session_id, s.source, s.device, s.start_utc, s.end_utc, s.utc_offset_min"
-    " FROM night_source AS n JOIN sleep_session AS s ON s.participant_id = n.participant_id"
-    " AND s.session_id = n.session_id AND s.is_current WHERE n.participant_id = $pid"
-    " AND n.role IN ('main', 'merged', 'nap', 'extra_main') ORDER BY s.start_utc, s.session_id",
-    "wakes": "SELECT n.night_date, t.start_utc, t.end_utc FROM night_source AS n"
-    " JOIN sleep_stage AS t ON t.participant_id = n.participant_id AND t.session_id = n.session_id"
-    " WHERE n.participant_id = $pid AND n.role IN ('main', 'merged') AND t.stage IN ('awake', 'out_of_bed')"
-    " ORDER BY n.night_date, t.start_utc",
+    " final_wake_local, tib_basis, tst_min, sol_min, waso_min, waso_long_min, se_tib_pct, nap_min, flags"
+    " FROM night WHERE participant_id = $pid ORDER BY night_date",
+    "diary": "SELECT night_date, tst_min, sol_min, waso_min, se_tib_pct FROM night_diary WHERE participant_id ="
+    " $pid ORDER BY night_date",
+    "trend": "SELECT night_date, tst_mean_7d, tst_n_7d, tst_mean_28d, tst_n_28d FROM trend WHERE participant_id ="
+    " $pid ORDER BY night_date",
+    "coverage": "SELECT date, phase, has_sleep, has_log, reason FROM coverage WHERE participant_id = $pid ORDER BY"
+    " date",
+    "symptoms": "SELECT night_date, basis, is_bad, criteria FROM insomnia_night WHERE participant_id = $pid ORDER BY"
+    " night_date, basis",
+    "weeks": "SELECT basis, block_start, state, week_class, valid_nights, bad_nights FROM insomnia_week WHERE"
+    " participant_id = $pid ORDER BY basis, block_start",
+    "sleeps": "SELECT n.night_date, n.role, s.session_id, s.source, s.device, s.start_utc, s.end_utc,"
+    " s.utc_offset_min FROM night_source AS n JOIN sleep_session AS s ON s.participant_id ="
+    " n.participant_id AND s.session_id = n.session_id AND s.is_current WHERE n.participant_id = $pid AND"
+    " n.role IN ('main', 'merged', 'nap', 'extra_main') ORDER BY s.start_utc, s.session_id",
+    "wakes": "SELECT n.night_date, t.start_utc, t.end_utc FROM night_source AS n JOIN sleep_stage AS t ON"
+    " t.participant_id = n.participant_id AND t.session_id = n.session_id WHERE n.participant_id = $pid"
+    " AND n.role IN ('main', 'merged') AND t.stage IN ('awake', 'out_of_bed') ORDER BY n.night_date,"
+    " t.start_utc",
     "uses": "SELECT * FROM substance_use WHERE participant_id = $pid AND is_current ORDER BY local_date, use_id",
     "scales": "SELECT answered_on, instrument, items, total, band FROM scale_response WHERE participant_id = $pid"
     " AND is_current ORDER BY answered_on, instrument",
-    "signals": "SELECT * FROM safety_signal WHERE participant_id = $pid AND acknowledged_at IS NULL"
-    " ORDER BY observed_at, rule",
-    "dose_sleep": "SELECT * FROM dose_sleep WHERE participant_id = $pid AND level = 'participant'"
-    " ORDER BY substance, basis, phase, dose_band, days_since_dose",
+    "signals": "SELECT * FROM safety_signal WHERE participant_id = $pid AND acknowledged_at IS NULL ORDER BY"
+    " observed_at, rule",
+    "dose_sleep": "SELECT * FROM dose_sleep WHERE participant_id = $pid AND level = 'participant' ORDER BY substance,"
+    " basis, phase, dose_band, days_since_dose",
     "primary": "SELECT * FROM association WHERE participant_id = $pid AND is_primary AND sensitivity_of IS NULL"
     " ORDER BY basis, lag",
     "quality": "SELECT * FROM data_quality WHERE participant_id = $pid ORDER BY source",
