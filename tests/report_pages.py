@@ -14,7 +14,7 @@ import yaml
 from ingest import pipeline
 from ingest._core.study import open_study
 from ingest.report.pages.writing import write_all
-from studies import pid, run, silent
+from studies import rows, run, silent
 
 HOSTILE = "</script><script>document.title='taken'</script> =1+1 \u202enurse {{ 7*7 }}"
 SILENT = "K99"
@@ -39,7 +39,8 @@ def paged(demo_done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def busy(paged: Path) -> str:
     """participant_id of who answered every instrument."""
-    return pid(paged, "K04")
+    found = rows(paged, "select participant_id from scale_response group by 1 order by count(distinct instrument) desc")
+    return str(found[0][0])
 
 
 def page_of(root: Path, participant_id: str) -> Path:

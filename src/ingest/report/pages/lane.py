@@ -27,8 +27,8 @@ def _axis(dated: bool) -> Spec:
 
 def value(field: str, title: str, **more: Any) -> Spec:
     """Encoding of a quantity on the axis to the left."""
-    axis = {"title": title, "minExtent": LEFT - 14, "maxExtent": LEFT - 14, "tickCount": 4, "titlePadding": 4,
-            "titleAnchor": "middle", **more.pop("axis", {})}  # fmt: skip
+    axis = {"title": title, "minExtent": LEFT - 14, "maxExtent": LEFT - 14, "titlePadding": 4,
+            "titleAnchor": "middle", **more.pop("axis", {"tickCount": 4})}  # fmt: skip
     return {"field": field, "type": "quantitative", "axis": axis, **more}
 
 

@@ -143,7 +143,7 @@ def _tst(data: Mapping[str, pa.Table]) -> Chart:
     }  # fmt: skip
     return Chart(
         "tst",
-        "Total sleep time: nights as dots, line the mean of 7 calendar nights (none below the minimum of nights)",
+        "Total sleep time (TST): nights, and the mean of 7 calendar nights where enough are known",
         _spread_words(data["nights"], "tst_min", "total sleep time", "min"),
         lane(85, [_gaps(), points, mean, coverage]),
         ["nights", "marks"],

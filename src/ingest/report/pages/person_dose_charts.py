@@ -216,7 +216,7 @@ def ribbon(data: Mapping[str, pa.Table]) -> Chart:
             if row["label"]]  # fmt: skip
     return Chart(
         "insomnia-weeks",
-        "Insomnia symptoms by blocks of seven nights that have ended; the diary counts, the device stands apart",
+        "Insomnia symptoms in blocks of seven nights that have ended, diary and device apart",
         f"States: {'; '.join(runs)}.",
         lane(40, [blocks, words], dated=True),
         ["weeks", "marks"],

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const DAY = 86400000;
-  const PAPER = 930;
+  const PAPER = 1000;
   const page = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plots = new Map();
