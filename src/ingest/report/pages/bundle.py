@@ -31,7 +31,7 @@ def vega() -> str:
     except (OSError, UnicodeDecodeError):
         import vl_convert
 
-        made: str = vl_convert.javascript_bundle()
+        made: str = vl_convert.javascript_bundle(None)
         _keep(path, made)
         return made
 

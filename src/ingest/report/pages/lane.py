@@ -29,7 +29,8 @@ def value(field: str, title: str, **more: Any) -> Spec:
     """Encoding of a quantity on the axis to the left."""
     axis = {"title": title, "minExtent": LEFT - 14, "maxExtent": LEFT - 14, "titlePadding": 4,
             "titleAnchor": "middle", **more.pop("axis", {"tickCount": 4})}  # fmt: skip
-    return {"field": field, "type": "quantitative", "axis": axis, **more}
+    scale = {"nice": True, "padding": 4, **more.pop("scale", {})}
+    return {"field": field, "type": "quantitative", "axis": axis, "scale": scale, **more}
 
 
 def lane(height: int, layers: Sequence[Spec], dated: bool = False) -> Spec:

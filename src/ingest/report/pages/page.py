@@ -151,7 +151,7 @@ def render(page: Page) -> bytes:
         f"form-action {page.form_action}",
         "base-uri 'none'",
     ])  # fmt: skip
-    html = _template().render(
+    html: str = _template().render(
         page=page,
         policy=policy,
         style=Markup(style),  # noqa: S704 - assets of this package

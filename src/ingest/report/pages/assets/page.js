@@ -171,7 +171,8 @@
     const list = document.createElement("dl");
     const lines = [];
     names.forEach((name, i) => {
-      const value = i === 0 ? shown("date", date) : row && shown(types[i], row[name]);
+      const read = row && types[i] === "number" && row[name] !== null ? Math.round(row[name] * 10) / 10 : row && row[name];
+      const value = i === 0 ? shown("date", date) : row && shown(types[i], read);
       if (value === "" || value === undefined || value === null) return;
       const pair = document.createElement("div");
       const term = document.createElement("dt");
