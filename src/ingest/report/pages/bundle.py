@@ -17,11 +17,12 @@ LICENCE = (
     "Charts by Vega, Vega-Lite and Vega-Embed, copyright University of Washington Interactive Data Lab and"
     " contributors, under the BSD 3-clause licence."
 )
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
 @cache
 def vega() -> str:
-    """The bundle, which sets `vega`, `vegaLite` and `vegaEmbed`; the same text for the same vl-convert.
+    """The bundle, which sets `vegaEmbed`; the same text for the same vl-convert.
 
     It takes seconds to make, so it is kept in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).
     """
@@ -31,7 +32,7 @@ def vega() -> str:
     except (OSError, UnicodeDecodeError):
         import vl_convert
 
-        made: str = vl_convert.javascript_bundle(None)
+        made: str = vl_convert.javascript_bundle(_SNIPPET)
         _keep(path, made)
         return made
 
