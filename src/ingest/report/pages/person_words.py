@@ -309,9 +309,9 @@ def absent(data: Mapping[str, pa.Table]) -> list[str]:
 
 def footer(person: Person) -> list[str]:
     """Where the rows come from and when they were published."""
-    (held,) = person.rows("publication") or [None]
-    if held is None:
+    if not person.rows("publication"):
         return ["This participant is not in the warehouse yet."]
+    held = person.rows("publication")[0]
     at = held["published_at"]
     return [
         f"From the warehouse as published {at:%Y-%m-%d %H:%M} UTC, definitions version {held['definitions_version']}."
