@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 PROGRAM = "/usr/bin/chromium"
 HINT = "install Chromium (Debian: apt-get install chromium) to run the tests that need it"
+PATIENCE_MS = 240_000
+"""For a page and each step on it: a machine that runs other tests beside is slow."""
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
            "--disable-component-update", "--disable-sync"]  # fmt: skip
 
@@ -51,6 +53,7 @@ class Opened:
 def open_page(chromium: Browser, path: Path, **options: Any) -> Opened:
     """A page of a file, drawn, in a context of its own without network; the caller closes the context."""
     context = chromium.new_context(offline=True, **options)
+    context.set_default_timeout(PATIENCE_MS)
     opened = Opened(context.new_page(), context)
 
     def only_files(route: Route) -> None:
@@ -71,4 +74,6 @@ def open_page(chromium: Browser, path: Path, **options: Any) -> Opened:
 
 def wait_drawn(page: Page) -> None:
     """Until all charts of the page are drawn; a page without charts needs no wait."""
-    page.wait_for_function("!document.getElementById('data') || document.body.dataset.drawn === 'true'", timeout=60_000)
+    page.wait_for_function(
+        "!document.getElementById('data') || document.body.dataset.drawn === 'true'", timeout=PATIENCE_MS
+    )
