@@ -74,6 +74,5 @@ def open_page(chromium: Browser, path: Path, **options: Any) -> Opened:
 
 def wait_drawn(page: Page) -> None:
     """Until all charts of the page are drawn; a page without charts needs no wait."""
-    page.wait_for_function(
-        "!document.getElementById('data') || document.body.dataset.drawn === 'true'", timeout=PATIENCE_MS
-    )
+    drawn = "!document.getElementById('data') || document.body.dataset.drawn === 'true'"
+    page.wait_for_function(drawn, timeout=PATIENCE_MS)
