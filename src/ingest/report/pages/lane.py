@@ -13,7 +13,7 @@ LEFT = 62
 
 def time(field: str) -> Spec:
     """Encoding of a date or instant on the page's axis of time."""
-    scale = {"type": "utc", "domainMin": {"expr": "from"}, "domainMax": {"expr": "to"}, "nice": False}
+    scale = {"type": "utc", "domain": {"expr": "[from, to]"}, "nice": False}
     return {"field": field, "type": "temporal", "scale": scale}
 
 

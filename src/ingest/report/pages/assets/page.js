@@ -2,6 +2,7 @@
 (() => {
   const DAY = 86400000;
   const PAPER = 1000;
+  const ERRORS = 1; // a person without gaps, or with one answer, is no reason to warn of empty scales
   const page = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plots = new Map();
@@ -90,7 +91,7 @@
     const held = plots.get(chart.id);
     const marks = [...element.querySelectorAll(".cursor, .brush")];
     const made = await vegaEmbed(element, spec, {
-      actions: false, ast: true, renderer: "canvas", defaultStyle: false, tooltip, config: config(palette()),
+      logLevel: ERRORS, actions: false, ast: true, renderer: "canvas", defaultStyle: false, tooltip, config: config(palette()),
     });
     for (const each of marks) element.appendChild(each);
     if (held) held.finalize();
