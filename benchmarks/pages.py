@@ -118,7 +118,7 @@ def drawn(root: str) -> dict[str, Any]:
                 context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
                 page = context.new_page()
                 page.goto(f"file://{root}/{name}.html", wait_until="commit")
-                page.wait_for_function("document.body && document.body.dataset.drawn === 'true'", timeout=120_000)
+                page.locator("body[data-drawn='true']").wait_for(state="attached", timeout=120_000)
                 found.append(page.evaluate("Number(document.body.dataset.drawnMs)") / 1000)
                 context.close()
         browser.close()
