@@ -37,6 +37,7 @@ def main(folder: Path) -> None:
     print(flush=True)
     _ingest(folder, "associate")
     _ingest(folder, "status")
+    _ingest(folder, "report", "--all")
     print("What was taken before each night (first lines of night_exposure, beside the night):", flush=True)
     _ingest(folder, "query", EXPOSURE)
     print(

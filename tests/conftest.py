@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from browser import chromium
 from ingest.demo.study import make_study
 from servers import postgres, postgres_server
 from stores import bucket, object_store
 from studies import run
 
-__all__ = ["bucket", "object_store", "postgres", "postgres_server"]  # fixtures
+__all__ = ["bucket", "chromium", "object_store", "postgres", "postgres_server"]  # fixtures
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("soak", max_examples=1000, deadline=None)

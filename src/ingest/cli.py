@@ -78,6 +78,7 @@ def demo(
     from ingest._core.study import open_study
     from ingest.demo.study import make_study
     from ingest.report.console import console, progress, show_status
+    from ingest.report.pages.writing import said, write_all
     from ingest.report.status import status
 
     make_study(folder, people, nights)
@@ -89,6 +90,8 @@ def demo(
     _show_run(run_all(study, progress(out)))
     _show_associated(compute(study, progress(out))[0])
     show_status(status(study), out)
+    with progress(out)("writing pages", people) as done:
+        typer.echo(said(write_all(study, done)))
     example = "SELECT * FROM night LIMIT 5"
     typer.echo(
         f"What is in it, and what is wrong on purpose: {folder}/README.md\n"
@@ -232,6 +235,27 @@ def explain(
     from ingest.report.explain import explain as tell
 
     typer.echo(tell(_study(context), participant, night_date.date()), nl=False)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    participant: Annotated[str | None, typer.Argument(help="A participant_id, or a ref of roster.csv.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="A page for each row of the roster, and the study's.")] = False,
+) -> None:
+    """Write pages to look at into reports/: of one participant, or all."""
+    from ingest.report.pages.writing import said, write_all, write_one
+
+    study = _study(context)
+    if (participant is None) != every:
+        raise WrongUse("say whose page, by ref or participant_id, or `--all`")
+    if participant is not None:
+        typer.echo(f"written    {write_one(study, participant)}")
+        return
+    from ingest.report.console import console, progress
+
+    with progress(console(stderr=True))("writing pages", len(study.roster.entries)) as done:
+        typer.echo(said(write_all(study, done)))
 
 
 @app.command()

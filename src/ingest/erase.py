@@ -34,6 +34,7 @@ from ingest.publish.reading import Reader, exists, opened
 from ingest.publish.shape import POSTGRESQL
 from ingest.publish.warehouse import publish_study
 from ingest.rekey import drop_begun
+from ingest.report.pages.writing import remove_pages
 from ingest.report.releases import elsewhere, remove_releases
 
 _BEING_WRITTEN_S = 60
@@ -67,11 +68,11 @@ def erase(study: Study, participant: str) -> Erased:
         done = Erased()
         folders = _own_folders(now, pid)
         done.removed["lake_files"] = remove_participant(now.lake, pid)
-        done.removed["reports"] = _remove_reports(now, pid)
         removed, handed_out = remove_releases(now, pid)
         done.removed["releases"] = removed
         _retire_refusals(now, folders)
         published = publish_study(now, scrub=True)
+        done.removed["reports"] = remove_pages(now, pid)
         done.removed["warehouse"] = len({pid} & {*published.removed})
         done.removed["table_rows"] = _remove_rows(now, pid)
         done.removed["arrivals"] = _forget_arrivals(now, pid)
@@ -134,14 +135,6 @@ def tables_beside(reader: Reader) -> list[str]:
 def _own_folders(study: Study, pid: str) -> list[str]:
     key = read_key(study.identity / "key")
     return [name for name in folders_of_landing(study) if id_of(key, name) == pid]
-
-
-def _remove_reports(study: Study, pid: str) -> int:
-    pages = [path for path in sorted((study.root / "reports").rglob("*")) if path.is_file()]
-    named = [path for path in pages if pid in path.name or pid.encode() in path.read_bytes()]
-    for path in named:
-        remove(path)
-    return len(named)
 
 
 def _retire_refusals(study: Study, folders: list[str]) -> None:

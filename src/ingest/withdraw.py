@@ -19,6 +19,7 @@ from ingest.harmonise.identity import entries_by_id
 from ingest.lake.store import read_part
 from ingest.pipeline import Step, refresh, silent
 from ingest.publish.audit import audited
+from ingest.report.pages.writing import write_again
 
 
 @dataclass
@@ -57,6 +58,7 @@ def _withdraw(study: Study, pid: str, on: date, keep: bool, step: Step) -> Withd
     if not keep:
         return Withdrawn(on, erased=erase(now, pid))
     _, published = refresh(now, step, [pid], scrub=True)
+    write_again(now, pid)
     nights = len(read_part(now.lake, "night", pid, ["night_date"]))
     return Withdrawn(on, nights, pid in published.published)
 

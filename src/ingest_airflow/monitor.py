@@ -3,6 +3,7 @@
 | task | does | red when |
 |---|---|---|
 | `summary` | counts nights, refusals, open safety signals, weeks of insomnia symptoms | there is no warehouse |
+| `pages` | writes the pages of participants and study to `reports/` | there is no warehouse |
 | `check_expectations` | holds the study to `monitor` in study.yaml | on purpose: an expectation is not met |
 
 Insomnia symptoms are a monitoring aid, not a diagnosis. `ingest status` says whom it is about.
@@ -50,6 +51,16 @@ def make(served: Served) -> DAG:
             log.info("%s", ", ".join(f"{n} {name}" for name, n in counts.items()))
             return counts
 
+        @task(multiple_outputs=False)
+        def pages() -> dict[str, int]:
+            """Pages to look at, in reports/."""
+            from ingest.report.pages.writing import write_all
+
+            with opened(served) as study:
+                counts = write_all(study).counts()
+            log.info("%s", ", ".join(f"{n} {name}" for name, n in counts.items()))
+            return counts
+
         @task(trigger_rule=TriggerRule.ALL_DONE, on_failure_callback=quality_found)
         def check_expectations() -> None:
             """Fail if an expectation is not met: the run is then not green."""
@@ -63,6 +74,6 @@ def make(served: Served) -> DAG:
                 said = "; ".join(f"{each.expectation}: {each.text}" for each in broken)
                 raise AirflowFailException(f"not as study.yaml expects (`monitor`): {said}")
 
-        summary() >> check_expectations()
+        [summary(), pages()] >> check_expectations()
 
     return monitor_insomnia()

@@ -190,11 +190,15 @@ def test_the_tables_over_all_participants_are_computed_then_published(ran: Ran) 
 
 def test_row_77_what_the_study_does_not_expect_is_shown_and_told_once(ran: Ran) -> None:
     done = ran.runs["monitor"]
-    assert done["tasks"] == {"summary -1": ["success", 1], "check_expectations -1": ["failed", 1]}
+    assert done["tasks"] == {
+        "summary -1": ["success", 1], "pages -1": ["success", 1], "check_expectations -1": ["failed", 1],
+    }  # fmt: skip
     assert done["state"] == "failed"
     [summary] = [json.loads(text) for task, _, _, text in done["xcoms"] if task == "summary"]
     nights = _warehouse(ran.by_airflow)["night"]
     assert (summary["participants"], summary["nights"], summary["refused"]) == (len(REFS), len(nights), 1)
+    [pages] = [json.loads(text) for task, _, _, text in done["xcoms"] if task == "pages"]
+    assert pages["participants"] == len(REFS)
     told = [each["message"] for each in ran.told if each["message"].startswith("monitor_insomnia: ")]
     assert len(told) == 1
     assert f"silent_participants: {len(REFS)} participants without night" in told[0]
@@ -335,7 +339,7 @@ def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
     pushed = [xcom for each in ran.runs.values() for xcom in each["xcoms"]]
     assert {key for _, _, key, _ in pushed} == {"return_value"}
     assert {task for task, *_ in pushed} == {
-        "plan", "decode", "stale", "mart", "publish", "associate", "summary", "erase", "withdraw",
+        "plan", "decode", "stale", "mart", "publish", "associate", "summary", "pages", "erase", "withdraw",
     }  # fmt: skip
     for task, _, _, text in pushed:
         assert len(text) < 1000

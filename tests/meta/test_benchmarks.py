@@ -27,6 +27,7 @@ SMALL = {
     "landing.py": ("--files", "300"),
     "logs.py": ("--rows", "2000"),
     "nights.py": ("--people", "1"),
+    "pages.py": ("--nights", "20", "--people", "10"),
     "postgres.py": ("--people", "1", "--nights", "10", "--repeats", "1"),
     "takeout.py": ("--small",),
     "warehouse.py": ("--people", "2", "--nights", "20", "--repeats", "1"),

@@ -41,6 +41,7 @@ PAGES_RUN_BY = {
     "audit.md": "tests/privacy/test_page.py",
     "object-storage.md": "tests/arrive/test_object_landing.py",
     "operations.md": "tests/cli/test_operations.py",
+    "pages.md": "tests/report/pages/test_participant.py",
     "privacy.md": "tests/privacy/test_page.py",
 }
 
