@@ -32,7 +32,8 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def put(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, object]]) -> None:
-    connection.register("rows", pa.Table.from_pylist(rows))
+    names = sorted({name for row in rows for name in row})
+    connection.register("rows", pa.table({name: [row.get(name) for row in rows] for name in names}))
     connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
 
 

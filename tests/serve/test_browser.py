@@ -161,6 +161,7 @@ def test_the_log_holds_no_token_session_or_search(visit: Visit, server: Server) 
     page.get_by_role("searchbox").fill("Canary-Alma")
     page.get_by_role("button", name="Search").click()
     assert "Nobody is found" in page.inner_text("main")
+    page.goto(f"{visit.url}/participant/Canary-Alma")
     said = server.log.read_text()
     assert "method=POST path=/participants status=200" in said
     assert "Canary-Alma" not in said

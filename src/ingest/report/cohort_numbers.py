@@ -187,6 +187,8 @@ def _measures(reader: Reader, span: Mapping[str, date], limits: Limits) -> pa.Ta
 def _of_basis(basis: str, nights: pa.Table, numbers: Mapping[str, int], limits: Limits) -> Iterator[pa.Table]:
     for measure, column in _COLUMNS.items():
         known = nights.filter(pc.is_valid(nights[column]))
+        if not len(known):
+            continue  # nobody's: no device measures it
         rows = [
             {"phase": phase, **_quantiles(known.filter(pc.equal(known["phase"], phase)), column)} for phase in numbers
         ]
@@ -245,7 +247,10 @@ def _doses(found: pa.Table, limits: Limits) -> pa.Table:
     for of in sorted({tuple(row[key] for key in keys) for row in bands}):
         mine = [row for row in bands if tuple(row[key] for key in keys) == of]
         for measure, unit in MEASURES.items():
-            safe = _curve(mine, measure, "pct" if unit == "%" else "min", limits)
+            suffix = "pct" if unit == "%" else "min"
+            if all(row[f"{measure}_mean_{suffix}"] is None for row in mine):
+                continue  # nobody's: no device measures it
+            safe = _curve(mine, measure, suffix, limits)
             for name, value in (("measure", measure), *reversed(tuple(zip(keys, of, strict=True)))):
                 safe = safe.add_column(0, name, pa.array([value] * len(safe), pa.string()))
             parts.append(safe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from time import monotonic
 from urllib.parse import quote
@@ -18,6 +19,8 @@ from ingest.serve.access import COOKIE, Access
 LOGIN = "/login"
 BROKEN = "This cannot be answered: a fault of the program. Its log says where.\n"
 log = logging.getLogger("ingest.serve")
+# Whoever types a ref into an address finds nothing; it is not written down either.
+_NO_ID = re.compile(r"^/participant/(?!p[0-9a-f]{20}(?:/|$))[^/]*")
 # A page's own policy, which stands in it, allows its scripts and styles by their hashes; this is what holds beside it.
 HEADERS = {
     "Content-Security-Policy": "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -50,7 +53,7 @@ class Headers:
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message).update(HEADERS)
-                event("request", method=scope["method"], path=scope["path"], status=message["status"],
+                event("request", method=scope["method"], path=_NO_ID.sub("/participant/-", scope["path"]), status=message["status"],
                       ms=round((monotonic() - begun) * 1000))  # fmt: skip
             await send(message)
 
