@@ -18,11 +18,6 @@ from ingest.report.quarantine import lines
 from studies import land, make_study, rows, run
 
 TODAY = date(2026, 7, 1)
-LOG = {
-    "name": "own", "layout": "long", "files": "own.csv", "recall_method": "event", "substance": {"column": "What"},
-    "taken_at": {"column": "When", "format": "%Y-%m-%d %H:%M"}, "amount": {"column": "Much"},
-    "unit": {"column": "Unit"},
-}  # fmt: skip
 
 
 def of(root: Path, first: date | None = None, last: date | None = None) -> Intake:
@@ -66,9 +61,9 @@ def test_weeks_hold_every_date_of_coverage(demo_done: Path) -> None:
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log with a column that nobody named, a substance and a unit that nobody knows."""
-    root = make_study(tmp_path_factory.mktemp("strange") / "study", logs=[LOG])
-    land(root, "K01/own.csv", "What,When,Much,Unit,Mood\nkratom,2026-06-01 21:00,3,g,ok\n"
-         "Bluberblu,2026-06-02 21:00,1,g,ok\nkratom,2026-06-03 21:00,2,thimble,ok\n")  # fmt: skip
+    root = make_study(tmp_path_factory.mktemp("strange") / "study")
+    land(root, "K01/own.csv", "substance,taken_at,amount,unit,mood\nkratom,2026-06-01T21:00,3,g,ok\n"
+         "Bluberblu,2026-06-02T21:00,1,g,ok\nkratom,2026-06-03T21:00,2,thimble,ok\n")  # fmt: skip
     run(root)
     return root
 
