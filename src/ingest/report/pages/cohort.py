@@ -77,7 +77,7 @@ def _sections(found: Cohort, data: dict[str, pa.Table], limits: Limits) -> Itera
     charts = [_measure(name, data[f"measures_{name}"]) for name in MEASURES]
     yield Section("Nights before, during and after taper", [Text("Middle half and 10th to 90th percentile of all nights"
                   " of a phase, whoever slept them; phases in their order in time."), *charts], "measures")  # fmt: skip
-    aid = Text("Blocks of seven nights that have ended. A monitoring aid: symptoms, not a disorder.")
+    aid = Text("Blocks of seven nights that have ended. A monitoring aid, not a diagnosis.")
     yield Section("Insomnia symptoms by week", [_states(found), aid], "states")
     yield Section("What goes with what, within people", _forest(found, limits), "forest")
     doses = [_dose(number, *of, data[f"doses_{number}"]) for number, of in enumerate(_substances(found), start=1)]
