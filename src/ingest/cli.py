@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -412,6 +413,31 @@ def backfill(
     for line in do(_study(context), arrived, nights, participant or [], source or [], dry_run,
                    progress(console(stderr=True))):  # fmt: skip
         typer.echo(line)
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
+    = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
+    token_file: Annotated[Path | None, typer.Option(
+        help="File with the token that is asked for; made where there is none. Or INGEST_SERVE_TOKEN.")] = None,
+    name: Annotated[list[str] | None, typer.Option(
+        help="Name by which browsers reach this server, beside its address; may be repeated.")] = None,
+    refs: Annotated[bool, typer.Option(
+        "--refs", help="Find participants by ref, too: who may look can then tell whose pseudonym is whose.")] = False,
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+) -> None:  # fmt: skip
+    """The study's pages for browsers, read-only, until Ctrl-C."""
+    from ingest.serve.access import token_of
+    from ingest.serve.run import Listening
+    from ingest.serve.run import serve as do
+
+    _study(context)
+    token = token_of(os.environ.get("INGEST_SERVE_TOKEN"), token_file)
+    do(context.obj, token, refs, Listening(host, port, name or (), certificate, key), typer.echo)
 
 
 @app.command()

@@ -25,6 +25,7 @@ class Served:
     decode_pool: str = "default_pool"
     mart_pool: str = "default_pool"
     deadline_hours: float | None = None
+    pages_url: str | None = None
 
     def dag_id(self, plain: str) -> str:
         """`ingest_exports`, or `ingest_exports__north` where several studies have DAGs."""
@@ -44,8 +45,8 @@ class Served:
 def studies(environment: Mapping[str, str] = os.environ) -> list[Served]:
     """The studies of INGEST_STUDIES, `name=folder` with commas between or a TOML file; else the one of INGEST_STUDY.
 
-    What holds for all is said as INGEST_SCHEDULE, INGEST_DECODE_POOL, INGEST_MART_POOL, INGEST_DEADLINE_HOURS, what
-    holds for one in its table of the file. Raises ValueError, naming what is wrong and where.
+    What holds for all is said as INGEST_SCHEDULE, INGEST_DECODE_POOL, INGEST_MART_POOL, INGEST_DEADLINE_HOURS,
+    INGEST_PAGES_URL, what holds for one in its table of the file. Raises ValueError, naming what is wrong and where.
     """
     for_all = {each.name: environment[f"INGEST_{each.name.upper()}"] for each in fields(Served)
                if each.name not in ("name", "folder") and environment.get(f"INGEST_{each.name.upper()}")}  # fmt: skip

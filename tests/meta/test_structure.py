@@ -13,7 +13,7 @@ from ingest.decode.registry import decoders
 from studies import PROJECT, rows
 
 SOURCE = PROJECT / "src" / "ingest"
-STAGES = ("arrive", "decode", "harmonise", "lake", "mart", "publish", "report")
+STAGES = ("arrive", "decode", "harmonise", "lake", "mart", "publish", "report", "serve")
 WHOLE_WAY = {"pipeline", "cli", "backfill", "convert", "withdraw", "erase"}
 MODULES = sorted(SOURCE.rglob("*.py"))
 

@@ -76,6 +76,9 @@ association:
     # Minutes; a smaller difference would not matter to this study.
     margin: 20
   withdrawal_scale: SOWS
+small_cells:
+  # Nobody has to be protected here: all of these people are made up.
+  min_participants: 3
 logs:
   # A daily form, for some participants: one answer a day, without time and amount.
   - name: evening_form

@@ -12,14 +12,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ingest._core.files import sha256_of
-from ingest.publish.query import iso_texts
+from ingest.report.spreadsheet import as_text
 
 SUMS = "SHA256SUMS"
 _ONE_TIME_S = 315_532_800  # 1980-01-01, the first that a zip can hold
 ROWS = 100_000
 """Rows of one row group."""
-# With the full-width forms of the first four, which spreadsheets in East Asian locales read alike.
-_FORMULA = r"^([=+\-@\t\r\n\x00\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
 
 
 def write_table(folder: Path, table: str, schema: pa.Schema, pieces: Iterable[pa.Table]) -> tuple[int, set[str]]:
@@ -30,7 +28,7 @@ def write_table(folder: Path, table: str, schema: pa.Schema, pieces: Iterable[pa
     """
     rows, empty = 0, set()
     required = [field.name for field in schema if pa.types.is_string(field.type) and not field.nullable]
-    texts = _as_text(schema.empty_table()).schema
+    texts = as_text(schema.empty_table()).schema
     for kind in ("parquet", "csv"):
         (folder / kind).mkdir(exist_ok=True)
     with (
@@ -41,7 +39,7 @@ def write_table(folder: Path, table: str, schema: pa.Schema, pieces: Iterable[pa
     ):
         for piece in pieces:
             parquet.write_table(piece, row_group_size=ROWS)
-            csv.write_table(_as_text(piece))
+            csv.write_table(as_text(piece))
             rows += piece.num_rows
             empty |= {name for name in required if pc.any(pc.equal(piece[name], "")).as_py()}
     return rows, empty
@@ -66,16 +64,3 @@ def sums(folder: Path) -> dict[str, str]:
         with path.open("rb") as stream:
             found[path.relative_to(folder).as_posix()] = sha256_of(stream)
     return dict(sorted(found.items()))
-
-
-def _as_text(rows: pa.Table) -> pa.Table:
-    """Time stamps as ISO 8601, and no text that a spreadsheet takes for a formula."""
-    columns = []
-    for column in rows.columns:
-        if pa.types.is_timestamp(column.type):
-            columns.append(iso_texts(column))
-        elif pa.types.is_string(column.type):
-            columns.append(pc.replace_substring_regex(column, _FORMULA, r"'\1"))
-        else:
-            columns.append(column)
-    return pa.table(columns, names=rows.column_names)

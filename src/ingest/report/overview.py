@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingest._core.study import Study
-from ingest.publish.reading import opened
+from ingest.publish.reading import Reader, opened
 
 _NUMBERS = {
     "participants": "SELECT count(*) FROM participant",
@@ -29,7 +29,11 @@ def overview(study: Study) -> dict[str, int]:
     Raises what `publish.reading.opened` raises.
     """
     with opened(study) as reader:
-        found = {name: int(reader.rows(sql)[0][0]) for name, sql in _NUMBERS.items()}
-        found |= {f"{basis}_{state}": 0 for basis in ("diary", "wearable") for state in ("episode", "persistent")}
-        found |= {f"{basis}_{state}": int(count) for basis, state, count in reader.rows(_NEWEST_STATES)}
-    return found
+        return overview_of(reader)
+
+
+def overview_of(reader: Reader) -> dict[str, int]:
+    """The same of an open warehouse."""
+    found = {name: int(reader.rows(sql)[0][0]) for name, sql in _NUMBERS.items()}
+    found |= {f"{basis}_{state}": 0 for basis in ("diary", "wearable") for state in ("episode", "persistent")}
+    return found | {f"{basis}_{state}": int(count) for basis, state, count in reader.rows(_NEWEST_STATES)}

@@ -53,6 +53,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     numeric: Sequence[str] = ()
     note: str = ""
+    links: Sequence[str] = ()
+    """Addresses that the first cells lead to, one for each row."""
     kind = "table"
 
 

@@ -10,12 +10,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest._core import clock
 from ingest._core.errors import WrongUse
 from ingest._core.files import inside, locked, remove
 from ingest._core.study import Study, open_study
 from ingest.harmonise.identity import entries_by_id, people
 from ingest.publish.reading import Reader, opened
 from ingest.report.pages.bundle import vega
+from ingest.report.pages.cohort import cohort_page
+from ingest.report.pages.intake import intake_page
 from ingest.report.pages.page import Page, write_page
 from ingest.report.pages.participant import NOBODY_SUCH, participant_page
 
@@ -26,7 +29,10 @@ AT_A_TIME = 8
 WORKERS = 4
 """Most processes at once: each holds one participant's rows and a page, about 200 MB with its imports."""
 StudyPage = Callable[[Study, Reader], Page]
-STUDY_PAGES: dict[str, StudyPage] = {}
+STUDY_PAGES: dict[str, StudyPage] = {
+    "cohort.html": cohort_page,
+    "intake.html": lambda study, reader: intake_page(study, reader, clock.now().date()),
+}
 """Pages about the whole study by name of their file, such as `cohort.html`."""
 
 

@@ -1,0 +1,1 @@
+"""The study's pages for browsers: `ingest serve`. Reads, and changes nothing."""
