@@ -35,6 +35,7 @@ from ingest._core.keys import (
     write_check,
 )
 from ingest._core.pseudonyms import participant_id as id_of
+from ingest._core.settings_storage import is_url
 from ingest._core.study import PARTICIPANT_FILES, Study, open_study, read_roster
 from ingest._core.tombstones import TOMBSTONES
 from ingest.harmonise.identity import LINKS, read_links
@@ -70,9 +71,15 @@ def rekey(study: Study, source: str | None = None, tell: Said = lambda line: Non
     `source` (`file:/PATH`, `env:VARIABLE`, `airflow:CONNECTION`).
 
     Called again after whatever end, it completes what was begun; where the source has the present key it publishes
-    what is not published under it. Raises WrongUse where the source is no place; Transient where another change or an
-    erasure runs; Terminal where the source holds no key, and what decoding and publishing raise.
+    what is not published under it. Raises WrongUse where the source is no place or the lake no folder; Transient
+    where another change or an erasure runs; Terminal where the source holds no key, and what decoding and publishing
+    raise.
     """
+    if is_url(study.settings.lake):
+        raise WrongUse(
+            "study.yaml, lake: a lake in an object store does not change its key in place; let `lake: lake` "
+            "stand there, run, change the key, and copy the folder lake to a new prefix"
+        )
     done = Rekeyed()
     with (
         locked(study.identity / ".rekey.lock", "another change of the key"),
@@ -190,9 +197,10 @@ def _change(study: Study) -> None:
                 write_bytes(beside / "identity" / path.name, _mapped(path.read_bytes(), ids), 0o600)
         write_bytes(marker, b"lake and key change places; `ingest rekey` completes it\n", 0o600)
     if (beside / _LAKE).exists():
-        if study.lake.exists():
-            os.rename(study.lake, beside / "former-lake")
-        os.rename(beside / _LAKE, study.lake)
+        lake = study.root / study.settings.lake
+        if lake.exists():
+            os.rename(lake, beside / "former-lake")
+        os.rename(beside / _LAKE, lake)
         sync_folder(study.root)
     for name in (acknowledgements_path(study.root).name,):
         if (beside / name).exists():

@@ -94,9 +94,10 @@ def _password(connection: str) -> str | None:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        return Connection.get(connection).password
+        password: str | None = Connection.get(connection).password
     except AirflowNotFoundException:
         return None
+    return password
 
 
 def _who() -> dict[str, str]:

@@ -69,7 +69,8 @@ class _Change:
         both = shown & self._was_shown
         for net in (self._changed, self._moved):
             both &= protect(net, both, self._at_least, zeros=False)
-        return shown & (both | ~self._was_shown)
+        kept: _Bools = shown & (both | ~self._was_shown)
+        return kept
 
     def without_disclosing_then(self, shown: _Bools) -> _Bools:
         """Without cells that have hardly changed and would have given away, then, what was hidden."""
