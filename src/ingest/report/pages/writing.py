@@ -91,10 +91,14 @@ def write_again(study: Study, participant_id: str) -> None:
 
 
 def remove_pages(study: Study, participant_id: str) -> int:
-    """Remove every file below reports/ that is named after the participant or names them; returns how many."""
+    """Remove every file below reports/ that is named after the participant or names them, and the pages about the
+    study, whose numbers hold theirs; returns how many.
+    """
     with writing(study):
         files = [path for path in sorted((study.root / FOLDER).rglob("*")) if path.is_file()]
-        named = [path for path in files if participant_id in path.name or participant_id.encode() in path.read_bytes()]
+        pid = participant_id.encode()
+        named = [path for path in files
+                 if participant_id in path.name or path.name in STUDY_PAGES or pid in path.read_bytes()]  # fmt: skip
         for path in named:
             remove(path)
     return len(named)
