@@ -42,9 +42,7 @@ def test_each_participant_has_the_scopes_granted_with_ids_and_dates_as_shown(dem
     others = [row["scope"] for row in found if row["participant_id"] != pid(demo_copy, ref)]
     assert others == ["sleep", "substance_use", "scales", "release"] * (len(plain.people.ids) - 1)
     assert len({row["consent_id"] for row in found}) == len(found)
-    # Another release finds the same ids, one with ids of its own others.
-    again = consents(release(study, "b", "night", tmp_path).folder)
-    assert [row["consent_id"] for row in again] == [row["consent_id"] for row in found]
+    # A release with ids of its own has others.
     own = consents(release(showing(study, participant_ids="release"), "c", "night", tmp_path).folder)
     assert not {row["consent_id"] for row in own} & {row["consent_id"] for row in found}
     moved = release(showing(study, dates="shifted"), "d", "night,participant", tmp_path).folder
@@ -78,6 +76,7 @@ def test_no_recorded_day_stands_in_a_release_with_shifted_dates(demo_done: Path,
 
 def test_an_erasure_finds_releases_outside_the_study(demo_copy: Path, tmp_path: Path) -> None:
     study = open_study(demo_copy)
+    (demo_copy / "identity" / "releases.csv").unlink(missing_ok=True)  # those of other tests
     ref = sorted(study.roster.entries)[0]
     release(study, "whole", "night", tmp_path / "out")
     release(showing(study, participant_ids="release"), "own", "night", tmp_path / "out")

@@ -145,6 +145,8 @@ def _about_few(net: Net, known: _Bools, at_least: int) -> tuple[list[int], bool]
     if all(net.adds_up):
         return [], True
     places = net.directions
+    if not places.size:
+        return [], True
     left_over = places - places @ orth(places[known].T) @ orth(places[known].T).T if known.any() else places
     small = [int(cell) for cell in np.flatnonzero(~known & (net.counts > 0) & (net.counts < at_least))]
     who = {cell: sum(1 << int(person) for person in np.flatnonzero(net.inside[cell])) for cell in small}
@@ -181,7 +183,8 @@ def _narrowed(net: Net, known: _Bools, at_least: int, small: _Bools, zeros: bool
     few, all_looked_at = _about_few(net, known, at_least)
     yield from few
     reach = at_least * (1 if all_looked_at else _times(net, known))
-    program = _Program(net, known, int(net.counts.sum()) + reach)
+    program = _Program(net, known, int(net.counts.sum()) + reach, sums=not all_looked_at)
+    matters &= program.bound
     low, high = net.counts.copy(), net.counts.copy()
     for cell in map(int, np.flatnonzero(matters)):
         if not _wide(cell, low, high, small, reach):
@@ -207,21 +210,22 @@ def _times(net: Net, known: _Bools) -> int:
 
 
 class _Program:
-    """What the hidden counts can be, from 0 to `most`, given the known ones."""
+    """What the hidden counts can be, from 0 to `most`, given the known ones; `bound` are those with a rule."""
 
-    def __init__(self, net: Net, known: _Bools, most: int) -> None:
+    def __init__(self, net: Net, known: _Bools, most: int, sums: bool) -> None:
         counts = net.counts
         rows, values = [], []
         for (whole, parts), adds_up in zip(net.relations, net.adds_up, strict=True):
             if adds_up:
                 rows.append([*((int(part), 1) for part in parts), (whole, -1)])
                 values.append(0)
-            elif known[whole]:
-                # Counts of people do not add up, but what their nights make does: the sum is taken to be known.
+            elif known[whole] and sums:
+                # Counts of people do not add up here; as if what their nights make were counts, it does.
                 rows.append([(int(part), 1) for part in parts])
                 values.append(int(counts[parts].sum()))
         entries = [(number, cell, sign) for number, row in enumerate(rows) for cell, sign in row]
         self._size = len(counts)
+        self.bound = np.isin(np.arange(self._size), [cell for _, cell, _ in entries])
         self._bounds = Bounds(np.where(known, counts, 0), np.where(known, counts, most))
         self._rules = []
         if entries:
