@@ -19,7 +19,7 @@ from plants import PERSONAL, Plant, places
 from tries import SOAK
 
 WORD = "Zebrowskaxyq"
-FEW = 40
+FEW = 25
 """Places of a source that are tried besides those where a vendor may add fields; all of them under `make soak`."""
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+import unpacked
 from faults.small import (
     FROZEN,
     OLD,
     Forked,
+    broken,
     change,
     copied,
     dies_at,
@@ -73,43 +75,54 @@ def made_with_it(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_it_ends_as_a_study_made_with_the_new_key(before: Path, made_with_it: Path, tmp_path: Path) -> None:
-    root = copied(before, tmp_path / "study")
-    former = {pid(root, ref) for ref in ("K01", "K02")}
-    uses = {each[0] for each in tables_of(root)["substance_use"]}
-    assert Forked(lambda: rekey_frozen(root)).wait() == 0
-    assert differences(root, whole(made_with_it)) == []
-    assert naming(root, former | uses) == []
-    assert not (root / BESIDE).exists()
-    assert verify(open_study(root)) == []
-    assert read_key(root / "identity" / "key") == bytes.fromhex(NEW)
-    change(root)
-    ran(root)
-    assert verify(open_study(root)) == []
-
-
-def test_killed_anywhere_and_called_again_it_ends_the_same(before: Path, made_with_it: Path, tmp_path: Path) -> None:
-    wanted = whole(made_with_it)
-    count = copied(before, tmp_path / "counted")
-    end_of, told = os.pipe()
+@pytest.fixture(scope="module")
+def changed(before: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """The study after an undisturbed change of its key, and how many changes of files that took."""
+    root = copied(before, tmp_path_factory.mktemp("changed") / "study")
+    end, told = os.pipe()
 
     def counted() -> None:
         last = [0]
         dies_at(-1, count=lambda seen: last.__setitem__(0, seen))
-        rekey_frozen(count)
+        rekey_frozen(root)
         os.write(told, str(last[0]).encode())
 
-    assert Forked(counted).wait() == 0
-    total = int(os.read(end_of, 20))
+    process = Forked(counted)
+    assert process.wait() == 0, process.said[-2000:]
+    return root, int(os.read(end, 20))
+
+
+def test_it_ends_as_a_study_made_with_the_new_key(
+    before: Path, changed: tuple[Path, int], made_with_it: Path, tmp_path: Path
+) -> None:
+    root = copied(changed[0], tmp_path / "study")
+    former = {pid(before, ref) for ref in ("K01", "K02")}
+    uses = {each[0] for each in tables_of(before)["substance_use"]}
+    assert differences(root, whole(made_with_it)) == []
+    assert naming(root, former | uses) == []
+    assert unpacked.naming(root, former | uses) == {}
+    assert not (root / BESIDE).exists()
+    assert broken(root) == []
+    assert read_key(root / "identity" / "key") == bytes.fromhex(NEW)
+    change(root)
+    ran(root)
+    assert broken(root) == []
+
+
+def test_killed_anywhere_and_called_again_it_ends_the_same(
+    before: Path, changed: tuple[Path, int], made_with_it: Path, tmp_path: Path
+) -> None:
+    wanted, total = whole(made_with_it), changed[1]
     old, new = tables_of(before), wanted.tables
     # The last stretch, in which lake, key and warehouse change, more closely than what goes before.
-    moments = {*sample(total, 60 if SOAK else 2, 1), *sample(total, 600 if SOAK else 40, 2)[-300 if SOAK else -4 :]}
+    moments = {*sample(total, 60 if SOAK else 1, 1), *sample(total, 600 if SOAK else 40, 2)[-300 if SOAK else -2 :]}
     for nth in sorted(moments):
         root = copied(before, tmp_path / f"killed-{nth}")
         process = Forked(lambda root=root, nth=nth: (dies_at(nth), rekey_frozen(root)))  # type: ignore[misc]
         assert process.wait() == -9
         assert tables_of(root) in (old, new), f"half of the warehouse at {nth}"
-        assert Forked(lambda root=root: rekey_frozen(root)).wait() == 0  # type: ignore[misc]
+        again = Forked(lambda root=root: rekey_frozen(root))  # type: ignore[misc]
+        assert again.wait() == 0, again.said[-2000:]
         assert differences(root, wanted) == [], nth
         shutil.rmtree(root)
 
