@@ -29,6 +29,7 @@ from ingest.lake.load import load_batch
 from ingest.lake.plan import plan
 from ingest.lake.store import manifests, participants
 from ingest.mart.rebuild import rebuild, stale
+from ingest.publish.reading import opened
 from ingest.report.release import release
 from ingest.report.status_json import as_json as status_json
 from ingest.report.verify import drop_damaged, verify
@@ -409,3 +410,16 @@ def test_a_key_that_is_missing_while_the_lake_holds_somebody_is_told(tmp_path: P
     (there / "identity" / "key").unlink()
     with pytest.raises(Terminal, match="identity/key is missing"):
         plan(open_study(there))
+
+
+def test_postgresql_is_filled_from_a_lake_of_objects(tmp_path: Path, bucket: Bucket, postgres: str) -> None:
+    here, there = pair(tmp_path, bucket)
+    change_settings(there, warehouse=postgres)
+    run(here)
+    assert run(there).published.rows["sleep_stage"] > 0
+    asked = ("select participant_id, night_date, tst_min, waso_min from night order by 1, 2",
+             "select session_id, start_utc, end_utc, stage from sleep_stage order by 1, 2")  # fmt: skip
+    with opened(open_study(here)) as of_files, opened(open_study(there)) as of_objects:
+        for sql in asked:
+            assert of_objects.rows(sql) == of_files.rows(sql) != []
+    assert verify(open_study(there)) == []
