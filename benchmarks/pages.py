@@ -29,12 +29,14 @@ CHROMIUM = "/usr/bin/chromium"
 @part
 def generate(root: str, nights: int) -> dict[str, Any]:
     """A study of one person with so many nights, taken the whole way."""
-    from datetime import timedelta
+    from datetime import UTC, datetime, timedelta
 
+    from ingest._core import clock
     from ingest._core.study import open_study
     from ingest.demo.study import START, make_study
     from ingest.pipeline import associate, run, silent
 
+    clock.now = lambda: datetime(2030, 1, 1, tzinfo=UTC)  # the demo's nights begin in 2026
     make_study(Path(root), 1, nights)
     days = [START + timedelta(n) for n in range(nights)]
     lines = [f"caffeine,{day:%Y-%m-%d}T{hour:02d}:{n % 60:02d},80,mg"
