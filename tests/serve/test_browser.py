@@ -26,8 +26,7 @@ class Visit:
         self.complaints: list[str] = []
         self.url = server.url
         self.context.route("**/*", self._only_loopback)
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning")
-                     else None)  # fmt: skip
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _only_loopback(self, route: Route) -> None:
