@@ -114,4 +114,6 @@ def _in_order(rows: pa.Table, column: str) -> list[tuple[str, str]]:
 
 
 def _with(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
-    return rows.set_column(rows.column_names.index(column), column, pa.array(values, rows.schema.field(column).type))
+    at = rows.column_names.index(column)
+    # With the field as it was: a new one would forget that the column has no NULL.
+    return rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))
