@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _measure import Cost, in_own_process, machine, part, run_part, table
+from _measure import Cost, cpu_seconds, in_own_process, machine, part, run_part, table
 
 REPEATS = 5
 DOSES_A_DAY = 3
@@ -72,7 +72,7 @@ def multiplied(root: str, people: int) -> dict[str, Any]:
 
 
 @part
-def built(root: str, name: str) -> dict[str, Any]:
+def built(root: str, kind: str) -> dict[str, Any]:
     """The person's page, or an empty one, several times in one process that has its scripts."""
     from ingest._core.study import open_study
     from ingest.harmonise.identity import people
@@ -84,15 +84,15 @@ def built(root: str, name: str) -> dict[str, Any]:
     vega()
     study = open_study(Path(root))
     pid = people(study)["K01"].participant_id
-    seconds, size, path = [], 0, Path(root) / f"{name}.html"
+    seconds, size, path = [], 0, Path(root) / f"{kind}.html"
     with opened(study) as reader:
         for _ in range(REPEATS):
-            before = perf_counter()
-            size = write_page(path, empty() if name == "empty" else participant_page(study, reader, pid))
-            seconds.append(perf_counter() - before)
+            before = cpu_seconds()
+            size = write_page(path, empty() if kind == "empty" else participant_page(study, reader, pid))
+            seconds.append(cpu_seconds() - before)
         uses = f"select count(*) from substance_use where participant_id = '{pid}' and is_current and not no_use"
         (counts,) = reader.rows(f"select count(*), ({uses}) from night where participant_id = '{pid}'")
-    return {"build_s": median(seconds), "bytes": size, "nights": counts[0], "doses": counts[1]}
+    return {"build_cpu_s": median(seconds), "bytes": size, "nights": counts[0], "doses": counts[1]}
 
 
 def empty() -> Any:
@@ -145,7 +145,7 @@ def _one(root: str, nights: int) -> None:
     script = str(Path(__file__).resolve())
     made = in_own_process(script, generate.__name__, root=root, nights=nights)
     assert made["nights"] > nights * 0.5, "the nights are there"
-    costs: dict[str, Cost] = {name: in_own_process(script, built.__name__, root=root, name=name)
+    costs: dict[str, Cost] = {name: in_own_process(script, built.__name__, root=root, kind=name)
                               for name in ("page", "empty")}  # fmt: skip
     seen = in_own_process(script, drawn.__name__, root=root) if Path(CHROMIUM).exists() else None
     page, floor = costs["page"], costs["empty"]
@@ -153,8 +153,8 @@ def _one(root: str, nights: int) -> None:
         "page": f"{page['nights']:,} nights, {page['doses']:,} doses",
         "MB": f"{page['bytes'] / 1e6:.2f}",
         "empty MB": f"{floor['bytes'] / 1e6:.2f}",
-        "build s": f"{page['build_s']:.2f}",
-        "empty s": f"{floor['build_s']:.3f}",
+        "build CPU s": f"{page['build_cpu_s']:.2f}",
+        "empty CPU s": f"{floor['build_cpu_s']:.3f}",
         "draw s": f"{seen['page']:.2f}" if seen else "no Chromium",
         "empty draw s": f"{seen['empty']:.2f}" if seen else "",
         "draw ratio": f"{seen['page'] / seen['empty']:.1f}" if seen else "",
@@ -188,7 +188,7 @@ def main() -> None:
     if options.part:
         run_part(*options.part)
         return
-    print(machine(("vl-convert-python", "duckdb", "pyarrow", "playwright")))
+    print(machine(("duckdb", "pyarrow", "vl-convert-python", "playwright")))
     with TemporaryDirectory() as folder:
         _one(f"{folder}/one", options.nights)
         _many(f"{folder}/many", min(options.nights, 120), options.people)
