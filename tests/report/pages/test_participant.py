@@ -20,7 +20,7 @@ from ingest.harmonise.identity import people
 from ingest.publish.reading import opened
 from ingest.report.pages.page import render
 from ingest.report.pages.participant import participant_page
-from ingest.report.pages.writing import write_all, write_one
+from ingest.report.pages.writing import STUDY_PAGES, write_all, write_one
 from ingest.withdraw import withdraw
 from report_pages import HOSTILE, SILENT, embedded, page_of, table
 from studies import PROJECT, command, files, pid, rows
@@ -246,13 +246,14 @@ def changed(paged: Path, tmp_path: Path) -> Path:
 
 
 def test_who_is_erased_has_no_page_and_who_left_the_roster_neither(changed: Path, busy: str) -> None:
-    assert erase(open_study(changed), busy).removed["reports"] == 1
+    assert erase(open_study(changed), busy).removed["reports"] == 1 + len(STUDY_PAGES)
     assert [name for name, data in files(changed / "reports").items() if busy.encode() in data or busy in name] == []
     lines = (changed / "roster.csv").read_text().splitlines()
     (changed / "roster.csv").write_text("\n".join(line for line in lines if not line.startswith(SILENT)) + "\n")
     assert write_all(open_study(changed)).removed == 1
     ids = {person.participant_id for person in people(open_study(changed)).values()}
     assert {path.stem for path in (changed / "reports").glob("p*.html")} == ids - {busy}
+    assert {path.name for path in (changed / "reports").glob("[!p]*.html")} == set(STUDY_PAGES)
 
 
 def test_a_page_after_a_withdrawal_shows_nothing_from_that_day_on(changed: Path) -> None:
