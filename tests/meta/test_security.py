@@ -20,6 +20,7 @@ ROWS = {
     and cells[0] != "property"
 }  # fmt: skip
 MUST_STAND_THERE = {
+    "roles", "rows by role", "the warehouse file is closed", "audit", "the audit only grows",
     "identity apart", "nothing personal is decoded", "a planted name goes nowhere", "the key may stand elsewhere",
     "the key may change", "mutated files", "XComs are counts", "passwords are not told",
     "consent by scope and day", "withdrawal holds in a commit", "erasure from all stores", "no table is forgotten",
