@@ -139,6 +139,8 @@ def _prepared(study: Study, source: str | None) -> Study | None:
 
 def _continues(identity: Path, old: bytes, source: str | None) -> bool:
     """True if what was begun is of the present key and of the source that is asked for now."""
+    if not (identity / "key").exists():
+        return False  # it was being taken away
     said = (identity / "key").read_text().strip()
     new = stored_key(identity / "key")
     return new != old and (source is None or said == source) and (identity.parent / _LAKE).exists()
