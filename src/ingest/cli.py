@@ -243,19 +243,23 @@ def report(
     context: typer.Context,
     participant: Annotated[str | None, typer.Argument(help="A participant_id, or a ref of roster.csv.")] = None,
     every: Annotated[bool, typer.Option("--all", help="A page for each row of the roster, and the study's.")] = False,
+    purpose: Purpose = None,
 ) -> None:
     """Write pages to look at into reports/: of one participant, or all."""
+    from ingest.publish.audit import acting
     from ingest.report.pages.writing import said, write_all, write_one
 
     study = _study(context)
     if (participant is None) != every:
         raise WrongUse("say whose page, by ref or participant_id, or `--all`")
     if participant is not None:
-        typer.echo(f"written    {write_one(study, participant)}")
+        with acting(purpose=purpose):
+            path = write_one(study, participant)
+        typer.echo(f"written    {path}")
         return
     from ingest.report.console import console, progress
 
-    with progress(console(stderr=True))("writing pages", len(study.roster.entries)) as done:
+    with progress(console(stderr=True))("writing pages", len(study.roster.entries)) as done, acting(purpose=purpose):
         typer.echo(said(write_all(study, done)))
 
 

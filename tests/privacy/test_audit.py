@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from faults.small import Forked, copied
 from ingest._core import audit_chain
@@ -24,7 +25,9 @@ from ingest.erase import erase
 from ingest.publish.audit import MUST_BE_WRITTEN, acting, audited, enter, login
 from ingest.publish.query import query
 from ingest.report.audit import audit
+from ingest.report.pages.writing import write_one
 from ingest.report.release import release
+from ingest.serve.app import make_app
 from ingest.withdraw import withdraw
 from studies import as_json, change_settings, command, files, fitbit_nights, land, make_study, pid, run
 
@@ -107,6 +110,7 @@ def test_withdrawal_and_erasure_stay_in_the_audit_and_their_link_goes(study: Pat
 
 ACTIONS: dict[str, Callable[[Path], object]] = {
     "query": lambda root: ask(root, "SELECT 1"),
+    "report": lambda root: write_one(open_study(root), "K01"),
     "release": lambda root: release(open_study(root), "r1"),
     "withdraw": lambda root: withdraw(open_study(root), "K01", ON, keep=True),
     "erase": lambda root: erase(open_study(root), "K01"),
@@ -329,6 +333,23 @@ def test_a_line_put_in_ends_the_command_with_3(study: Path) -> None:
     done = command("--study", study, "audit")
     assert done.returncode == 3
     assert "broken     audit/audit.jsonl line 2:" in done.stdout
+
+
+def test_a_page_that_is_written_or_served_is_entered(study: Path) -> None:
+    write_one(open_study(study), "K01")
+    k01 = pid(study)
+    asked = TestClient(make_app(study), base_url="http://localhost")
+    assert asked.get(f"/participant/{k01}").status_code == 200
+    assert asked.get("/participant/p00000000000000000000").status_code != 200
+    said = [(each["action"], each["state"], each["via"], each["audit_id"]) for each in entries(study)[-3:]]
+    link = audit_ids(study / "identity")[k01]
+    assert said == [("report", "begun", "command", link), ("report", "ended", "command", link),
+                    ("serve", "done", "serve", link)]  # fmt: skip
+    path_of(study).unlink()
+    path_of(study).mkdir()
+    refused = asked.get(f"/participant/{k01}")
+    assert refused.status_code >= 500
+    assert k01 not in refused.text
 
 
 def test_who_acts_is_whoever_a_scheduler_says(study: Path) -> None:

@@ -1,7 +1,9 @@
-"""The ASGI application: pages, pickers and CSV of one study. It reads the warehouse and writes nothing."""
+"""The ASGI application: pages, pickers and CSV of one study. It reads the warehouse and writes nothing but the
+audit."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ingest._core import clock
 from ingest._core.errors import IngestError, WrongUse
 from ingest._core.study import Study
 from ingest.harmonise.identity import people
+from ingest.publish.audit import acting, enter
 from ingest.publish.reading import Reader
 from ingest.report.pages.cohort import cohort_page
 from ingest.report.pages.intake import intake_page
@@ -130,8 +133,14 @@ class _Served:
         make = _MAKERS[request.scope["route"].name.removesuffix("_csv")]
         span = span_of(request.query_params.get("from", ""), request.query_params.get("to", ""))
         who = request.path_params.get("who", "")
-        made = await run_in_threadpool(self._source.read, lambda study, reader: make(study, reader, span, who))
-        return made, span
+
+        def entered(study: Study, reader: Reader) -> Page:
+            page = make(study, reader, span, who)
+            with acting(via="serve", purpose=os.environ.get("INGEST_PURPOSE")):
+                enter(study, "serve", [who] if who else [], tables=[request.scope["route"].name])
+            return page
+
+        return await run_in_threadpool(self._source.read, entered), span
 
     async def login(self, request: Request) -> Response:
         """Asks for the token; whoever has it gets a session."""

@@ -15,6 +15,7 @@ from ingest._core.errors import WrongUse
 from ingest._core.files import inside, locked, remove
 from ingest._core.study import Study, open_study
 from ingest.harmonise.identity import entries_by_id, people
+from ingest.publish.audit import audited
 from ingest.publish.reading import Reader, opened
 from ingest.report.pages.bundle import vega
 from ingest.report.pages.cohort import cohort_page
@@ -72,7 +73,7 @@ def write_one(study: Study, participant: str) -> Path:
     pid = known[participant].participant_id if participant in known else participant
     if pid not in entries_by_id(study):
         raise WrongUse(NOBODY_SUCH)
-    with writing(study), opened(study) as reader:
+    with audited(study, "report", [pid]), writing(study), opened(study) as reader:
         write_page(page_path(study, pid), participant_page(study, reader, pid))
     return page_path(study, pid)
 
@@ -111,7 +112,7 @@ def write_all(study: Study, progress: Callable[[], None] = lambda: None, workers
     """
     count = min(workers or os.cpu_count() or 1, WORKERS)
     vega()  # made once here, not in every process
-    with writing(study):
+    with audited(study, "report") as entry, writing(study):
         ids = sorted(entries_by_id(open_study(study.root)))  # somebody may have been erased while this waited
         with opened(study) as reader:
             for name, make in STUDY_PAGES.items():
@@ -119,7 +120,9 @@ def write_all(study: Study, progress: Callable[[], None] = lambda: None, workers
         for _ in _participants(study, ids, count):
             progress()
         removed = _remove_strangers(study, set(ids))
-    return Written(study.root / FOLDER, len(ids), tuple(STUDY_PAGES), removed)
+        written = Written(study.root / FOLDER, len(ids), tuple(STUDY_PAGES), removed)
+        entry.counts = written.counts()
+    return written
 
 
 def writing(study: Study) -> AbstractContextManager[None]:
