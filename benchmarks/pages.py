@@ -118,9 +118,10 @@ def drawn(root: str) -> dict[str, Any]:
         for _ in range(REPEATS):
             for name, found in seconds.items():
                 context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+                context.set_default_timeout(240_000)
                 page = context.new_page()
                 page.goto(f"file://{root}/{name}.html", wait_until="commit")
-                page.locator("body[data-drawn='true']").wait_for(state="attached", timeout=120_000)
+                page.locator("body[data-drawn='true']").wait_for(state="attached")
                 found.append(page.evaluate("Number(document.body.dataset.drawnMs)") / 1000)
                 context.close()
         browser.close()
