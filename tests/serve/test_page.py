@@ -26,7 +26,8 @@ def test_the_page_can_be_typed_in(demo_done: Path, tmp_path: Path) -> None:
     first = "curl -sf --retry 150 --retry-all-errors --retry-delay 1 http://127.0.0.1:18321/ > first.html"
     done = subprocess.run(
         ["/bin/bash", "-euc", f"trap 'kill $(jobs -p)' EXIT\n{typed}\n{first}"], cwd=tmp_path, text=True,
-        capture_output=True, check=False, timeout=400, env={"PATH": f"{COMMAND.parent}:/usr/bin:/bin", "LANG": "C.UTF-8"},
+        capture_output=True, check=False, timeout=400,
+        env={"PATH": f"{COMMAND.parent}:/usr/bin:/bin", "LANG": "C.UTF-8"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     token = tmp_path / "serve.token"
