@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from datetime import UTC, datetime
@@ -58,6 +59,7 @@ def test_row_10_what_needs_too_much_memory_is_refused_and_the_others_go_on(tmp_p
 )
 def test_a_process_that_dies_is_told_by_how_it_died(how: signal.Signals, kind: type[Exception], said: str) -> None:
     def dies() -> dict[str, int]:
+        faulthandler.disable()  # its report would stand among the tests' own
         os.kill(os.getpid(), how)
         return {}
 
