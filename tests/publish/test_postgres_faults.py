@@ -88,7 +88,7 @@ def test_a_role_without_rights(study, postgres_server):
     refused(theirs, Terminal, "permission denied for table .*; grant the role what it lacks")
     empty = on(study, postgres_server.url(postgres_server.database(), user=role))
     refused(empty, Terminal, "permission denied for schema public; grant the role")
-    assert all_rows(theirs) == expected([A, B])
+    assert all_rows(study) == expected([A, B])
     then_it_works(study)
 
 

@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 from frictionless import Package
 
 from ingest._core.errors import Terminal, Transient, WrongUse
@@ -96,6 +97,9 @@ def test_suppressed_is_empty_and_never_zero(made: Study) -> None:
 
 
 def test_without_a_threshold_nothing_is_released(demo_copy: Path) -> None:
+    settings = yaml.safe_load((demo_copy / "study.yaml").read_text())
+    del settings["small_cells"]
+    (demo_copy / "study.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(WrongUse, match=r"small_cells\.min_participants"):
         release_aggregates(open_study(demo_copy), "a")
     assert not (demo_copy / "releases").exists()
