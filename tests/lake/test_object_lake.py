@@ -171,7 +171,7 @@ main()
 """
 
 
-def begun(root: Path, killed_at: int = 0) -> subprocess.Popen[bytes]:
+def begun(root: Path, killed_at: int = -1) -> subprocess.Popen[bytes]:
     """`ingest run` in a process and a home of its own."""
     home = root / "home"
     home.mkdir(exist_ok=True)
