@@ -86,6 +86,6 @@ def _outcome(said: bytes) -> Counts:
     outcome = json.loads(said)
     if isinstance(outcome, list):
         name, text = outcome
-        raise getattr(errors, name)(text)
+        raise getattr(errors, name, errors.Terminal)(text)
     found: Counts = outcome
     return found
