@@ -145,7 +145,7 @@ def _copy(root: Path, to: Path) -> Path:
 
 def _comparable(root: Path) -> dict[str, bytes]:
     """Bytes of the stores that say neither when they were written nor by which run; temporary files are swept later."""
-    other = re.compile(r"^(ops/|warehouse)|\.(lock|sqlite)$|(^|/)\.tmp-")
+    other = re.compile(r"^(ops/|audit/|warehouse)|\.(lock|sqlite)$|(^|/)\.tmp-")
     return {name: data for name, data in stores(root).items() if not other.search(name)}
 
 
