@@ -78,7 +78,7 @@ def erase(study: Study, participant: str) -> Erased:
         done.removed["arrivals"] = _forget_arrivals(now, pid)
         remove_link(now, pid)
         forget_audit_id(now.identity, pid)
-        _sweep(now)
+        _sweep(now, pid)
         left = traces(now, pid)
         if left:
             raise Terminal(f"the erasure is not complete: {'; '.join(left)}; erase again")
@@ -178,11 +178,14 @@ def _forget_arrivals(study: Study, pid: str) -> int:
         return sum(store.forget(folder) for folder in store.folders() if id_of(key, folder) == pid)
 
 
-def _sweep(study: Study) -> None:
-    """Remove what a broken-off change of the study's tables left; younger files may be being written."""
+def _sweep(study: Study, pid: str) -> None:
+    """Remove what a broken-off change of the study's tables left; younger files may be being written, but not of
+    the participant.
+    """
     before = clock.now().timestamp() - _BEING_WRITTEN_S
+    theirs = pid.encode()
     for path in [*study.root.glob(f"{TMP_PREFIX}*"), *study.identity.glob(f"{TMP_PREFIX}*")]:
-        if path.is_file() and path.stat().st_mtime < before:
+        if path.is_file() and (path.stat().st_mtime < before or theirs in path.read_bytes()):
             remove(path)
 
 

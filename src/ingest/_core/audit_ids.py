@@ -10,10 +10,9 @@ import secrets
 from pathlib import Path
 
 from ingest._core.errors import Terminal
-from ingest._core.files import TMP_PREFIX, locked, remove, write_bytes
+from ingest._core.files import locked, write_bytes
 
 _COLUMNS = ("audit_id", "participant_id")
-_HEADER = ",".join(_COLUMNS)
 
 
 def audit_id_of(identity: Path, participant_id: str) -> str | None:
@@ -49,9 +48,6 @@ def audit_ids(identity: Path) -> dict[str, str]:
 def forget_audit_id(identity: Path, participant_id: str) -> bool:
     """Take the link of a participant away; True where there was one."""
     with locked(identity / ".audit.lock", "the list of audit ids", wait=True):
-        for path in identity.glob(f"{TMP_PREFIX}*"):
-            if path.read_bytes().startswith(_HEADER.encode()):
-                remove(path)  # A killed process left it, and it may name the participant.
         links = audit_ids(identity)
         gone = links.pop(participant_id, None) is not None
         if gone:
@@ -60,5 +56,5 @@ def forget_audit_id(identity: Path, participant_id: str) -> bool:
 
 
 def _write(identity: Path, links: dict[str, str]) -> None:
-    lines = [_HEADER, *sorted(f"{audit_id},{participant_id}" for participant_id, audit_id in links.items())]
+    lines = [",".join(_COLUMNS), *sorted(f"{audit_id},{participant_id}" for participant_id, audit_id in links.items())]
     write_bytes(identity / "audit_ids.csv", ("\n".join(lines) + "\n").encode(), 0o600)
