@@ -1,8 +1,8 @@
-"""What the tests need from Debian's packages: finds PostgreSQL and Chromium, installs what is missing and can be had.
+"""What the tests need from Debian's packages: PostgreSQL, Chromium, strace; installs what is missing and can be had.
 
-Prints the folder of PostgreSQL's programs; with `chromium` as first word the path of Chromium instead. Where there is
-none it says why and what to do, and ends with 1 where CI=true: there a test must not be skipped. `--where` only looks.
-Without a word both are seen to. The package's own cluster is never made or started.
+Prints the folder of PostgreSQL's programs; with `chromium` or `strace` as first word the path of that instead. Where
+there is none it says why and what to do, and ends with 1 where CI=true: there a test must not be skipped. `--where`
+only looks. Without a word all are seen to. The package's own cluster is never made or started.
 """
 
 from __future__ import annotations
@@ -48,9 +48,16 @@ def chromium() -> Path | None:
     return Path(found) if found else None
 
 
+def found_on_path(program: str) -> Path | None:
+    """Where PATH has it."""
+    found = shutil.which(program)
+    return Path(found) if found else None
+
+
 SERVICES = {
     "postgresql": Service("PostgreSQL", "postgresql", postgres_programs),
     "chromium": Service("Chromium", "chromium", chromium),
+    "strace": Service("strace", "strace", lambda: found_on_path("strace")),
 }
 
 

@@ -136,7 +136,7 @@ class Page:
 def write_page(path: Path, page: Page) -> int:
     """Put the page at `path`, whole or not at all; returns its bytes. Twice the same page is twice the same bytes."""
     data = render(page)
-    write_bytes(path, data)
+    write_bytes(path, data, 0o600)
     return len(data)
 
 
