@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -134,7 +134,8 @@ def test_everything_a_study_does_ends_in_the_bytes_of_a_folder(
     for root in (here, there):
         pipeline.associate(open_study(root), silent)
     assert compared().keys() - first.keys() >= {"_cohort/state.json", "_cohort/association.parquet"}
-    said = [re.sub(r"01[0-9A-Z]{24}", "", status_json(open_study(root))) for root in (here, there)]
+    # With the clock stopped all runs began at once, and any of them may be the newest.
+    said = [{**json.loads(status_json(open_study(root))), "last_run": None} for root in (here, there)]
     assert said[0] == said[1]
     for root in (here, there):
         release(open_study(root), "2026-11")
