@@ -38,8 +38,10 @@ def paged(demo_done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def busy(paged: Path) -> str:
-    """participant_id of who answered every instrument."""
-    found = rows(paged, "select participant_id from scale_response group by 1 order by count(distinct instrument) desc")
+    """participant_id of who answered every instrument and has an open safety signal."""
+    found = rows(paged, "select participant_id from scale_response where participant_id in (select participant_id from "
+                        "safety_signal where acknowledged_at is null) group by 1 "
+                        "order by count(distinct instrument) desc, participant_id")  # fmt: skip
     return str(found[0][0])
 
 

@@ -69,6 +69,7 @@ def erase(study: Study, participant: str) -> Erased:
         folders = _own_folders(now, pid)
         done.removed["lake_files"] = remove_participant(now.lake, pid)
         removed, handed_out = remove_releases(now, pid)
+        outside = elsewhere(now, pid)
         done.removed["releases"] = removed
         _retire_refusals(now, folders)
         published = publish_study(now, scrub=True)
@@ -82,7 +83,7 @@ def erase(study: Study, participant: str) -> Erased:
         left = traces(now, pid)
         if left:
             raise Terminal(f"the erasure is not complete: {'; '.join(left)}; erase again")
-        done.remains = _remains(now, pid, folders, handed_out)
+        done.remains = _remains(now, folders, handed_out, outside)
         entry.counts = done.counts()
     return done
 
@@ -189,11 +190,11 @@ def _sweep(study: Study, pid: str) -> None:
             remove(path)
 
 
-def _remains(study: Study, pid: str, folders: list[str], handed_out: int) -> list[str]:
-    return list(_checklist(study, pid, folders, handed_out))
+def _remains(study: Study, folders: list[str], handed_out: int, outside: list[str]) -> list[str]:
+    return list(_checklist(study, folders, handed_out, outside))
 
 
-def _checklist(study: Study, pid: str, folders: list[str], handed_out: int) -> Iterator[str]:
+def _checklist(study: Study, folders: list[str], handed_out: int, outside: list[str]) -> Iterator[str]:
     files = [size for folder in folders for size in sizes_below(study, folder)]
     if files:
         yield (f"landing: {len(files)} files, {sum(files):,} bytes, in the participant's own folder; they are the "
@@ -204,7 +205,7 @@ def _checklist(study: Study, pid: str, folders: list[str], handed_out: int) -> I
                "take them out at the source and hand the logs in anew")  # fmt: skip
     if handed_out:
         yield f"releases: {handed_out} handed out hold them; ask who has them to delete them"
-    for place in elsewhere(study, pid):
+    for place in outside:
         yield f"releases outside the study: {place}; delete it and ask whoever has a copy"
     yield "backups and snapshots of this folder, the database and its write-ahead log: they end with their retention"
     yield "whoever has an older warehouse file open, or copied rows out of it, still has them"

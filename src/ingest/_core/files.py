@@ -171,25 +171,25 @@ def digest(*parts: str | bytes) -> str:
 
 
 @contextmanager
-def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`; raises Transient if another process holds it, where told to `wait` only after
-    `LOCK_WAIT_S`: a process that hangs must not hang all others.
+def locked(path: Path, what: str, wait: bool = False, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file at `path`, beside others that hold it `shared`; raises Transient if another process holds it,
+    where told to `wait` only after `LOCK_WAIT_S`: a process that hangs must not hang all others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         until = time.monotonic() + (LOCK_WAIT_S if wait else 0)
-        while not _taken(stream):
+        while not _taken(stream, shared):
             if time.monotonic() >= until:
                 raise Transient(f"{what} is busy in another process; run again when it has ended")
             time.sleep(_LOCK_ASKED_EVERY_S)
         yield
 
 
-def _taken(stream: IO[str]) -> bool:
+def _taken(stream: IO[str], shared: bool) -> bool:
     import fcntl
 
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

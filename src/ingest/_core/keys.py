@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ingest._core.errors import Terminal, Transient, WrongUse
-from ingest._core.files import write_bytes
+from ingest._core.files import locked, write_bytes
 
 KEY_BYTES = 32
 FORMER, CHECK, MARKER = "former-keys", "key-check", "rekeying"
@@ -33,16 +33,11 @@ _ask_airflow: list[Callable[[str], str | None]] = []
 def in_use(identity: Path, alone: bool = False) -> Iterator[None]:
     """Held by whatever derives ids and writes them down, and by a change of the key `alone`, which waits for them.
 
-    Raises Transient where the key is being changed.
+    Raises Transient where the key is being changed, and where what it waits for does not end.
     """
-    import fcntl
-
     identity.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (identity / ".key.lock").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX if alone else fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Transient("the key of this study is being changed; run again when that has ended") from error
+    what = "what works with the key of this study" if alone else "a change of the key of this study"
+    with locked(identity / ".key.lock", what, wait=alone, shared=not alone):
         yield
 
 
