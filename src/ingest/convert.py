@@ -18,8 +18,9 @@ from ingest._core.settings import Settings
 from ingest._core.settings_storage import ObjectStorage, is_url, place
 from ingest._core.study import Study
 from ingest.lake.load import load_batch
+from ingest.lake.parquet import to_parquet
 from ingest.lake.plan import plan
-from ingest.lake.store import Manifest, manifests, participants, read_all, read_part, to_parquet
+from ingest.lake.store import Manifest, manifests, participants, read_all, read_part
 from ingest.mart.rebuild import rebuild, stale
 from ingest.report.quarantine import Line, lines
 

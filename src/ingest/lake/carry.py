@@ -17,7 +17,8 @@ from ingest.arrive.arrivals import open_arrivals
 from ingest.harmonise.identity import read_links
 from ingest.harmonise.sessions import session_id
 from ingest.lake.load import rows_hash_of
-from ingest.lake.store import Manifest, commit_files, manifest, manifests, participants, read, to_parquet
+from ingest.lake.parquet import to_parquet
+from ingest.lake.store import Manifest, commit, manifest, manifests, participants, read
 
 _IDS = {"substance_use": "use_id", "sleep_diary": "diary_id", "scale_response": "response_id"}
 _SESSION = "session_id"
@@ -63,7 +64,7 @@ def carry(old: Study, new: Study, ids: Mapping[str, str]) -> Carried:
 def _carry_one(old: Study, new: Study, of: Manifest, to: str, known: Mapping[str, str], key: bytes) -> int:
     """Write one export's rows under their new ids; returns how many ids only this lake has."""
     own: set[str] = set()
-    parquet = {}
+    made_anew = {}
     for table in of.files:
         rows = read(old.lake, table, [of])
         column = _IDS.get(table, _SESSION if _SESSION in rows.column_names else None)
@@ -74,10 +75,11 @@ def _carry_one(old: Study, new: Study, of: Manifest, to: str, known: Mapping[str
             made = {each: keyed(key, "carried", each)[:20] for each in {*given} - known.keys()}
             own |= made.keys()
             rows = _with(rows, column, [known.get(each) or made[each] for each in given])
-        parquet[table] = to_parquet(_with(rows, "participant_id", [to] * len(rows)))
+        made_anew[table] = _with(rows, "participant_id", [to] * len(rows))
+    parquet = {table: to_parquet(rows) for table, rows in made_anew.items()}
     after = replace(of, participant_id=to, inputs_hash=digest("carried", of.inputs_hash)[:16],
                     rows_hash=None if of.rows_hash is None else rows_hash_of(parquet))  # fmt: skip
-    commit_files(new.lake, after, parquet)
+    commit(new.lake, after, made_anew, parquet)
     return len(own)
 
 

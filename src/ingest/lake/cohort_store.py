@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ingest._core.contract import COHORT, tables, to_contract
 from ingest._core.places import Place, read, remove, wipe, write, write_each
-from ingest.lake.store import to_parquet
+from ingest.lake.parquet import coded
 
 COHORT_ID = "_cohort"
 _FOLDER = "_cohort"
@@ -42,7 +42,7 @@ def write_cohort(lake: Place, made: Mapping[str, pa.Table], state: CohortState) 
     """
     fitting = {table: to_contract(table, made.get(table, pa.table({}))) for table in tables(COHORT)}
     remove(_state_path(lake))
-    write_each({cohort_path(lake, table): to_parquet(data) for table, data in fitting.items()})
+    write_each({cohort_path(lake, table): coded(lake, table, data) for table, data in fitting.items()})
     write(_state_path(lake), msgspec.json.encode(state, order="sorted"))
 
 

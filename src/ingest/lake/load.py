@@ -37,6 +37,7 @@ from ingest.harmonise.sessions import harmonise_sleep
 from ingest.harmonise.substances import Own
 from ingest.harmonise.uses import harmonise_uses
 from ingest.lake.isolated import isolated
+from ingest.lake.parquet import columns_hash, to_parquet
 from ingest.lake.plan import (
     UNKNOWN_PARTICIPANT,
     bounded_hash,
@@ -47,17 +48,7 @@ from ingest.lake.plan import (
     plan,
     retire_replaced,
 )
-from ingest.lake.store import (
-    Manifest,
-    columns_hash,
-    commit,
-    commit_files,
-    manifest,
-    manifests,
-    participants,
-    retire,
-    to_parquet,
-)
+from ingest.lake.store import Manifest, commit, manifest, manifests, participants, retire
 
 # What a decoder may do wrong on input it does not expect. The export is refused and says so; anything else
 # (storage, memory, a signal) is not the export's fault and ends the task.
@@ -317,7 +308,7 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             share = {"read": kept, "kept": kept, "duplicate": 0, "ignored": 0, "quarantined": 0}
             of = replace(base, participant_id=participant_id, status="loaded", counts=share, ignored={}, classes={},
                          rows_hash=rows_hash, covers=_covers(rows[participant_id]))  # fmt: skip
-            commit_files(study.lake, of, parquet)
+            commit(study.lake, of, rows[participant_id], parquet)
             rest["read"] -= kept
         else:
             rest["duplicate"] += kept

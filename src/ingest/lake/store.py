@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ingest._core.contract import LAKE, arrow_schema, tables
 from ingest._core.errors import Terminal
-from ingest._core.files import digest
 from ingest._core.places import Place, committed, committed_below, inside, names, read_each, remove, write, write_each
 from ingest._core.places import read as read_file
+from ingest.lake import parquet
 
 MANIFESTS = "_manifest"
 STATES = "_mart"
@@ -113,23 +111,20 @@ def parquet_path(lake: Place, table: str, participant_id: str, of: Manifest) -> 
     return inside(lake, table, f"participant_id={participant_id}", name)
 
 
-def commit(lake: Place, of: Manifest, rows: Mapping[str, pa.Table]) -> Manifest:
+def commit(
+    lake: Place, of: Manifest, rows: Mapping[str, pa.Table], plain: Mapping[str, bytes] | None = None
+) -> Manifest:
     """Write the tables, then the manifest; returns it with the files' hashes. Tables without rows have no file.
 
-    Files of an earlier manifest of the same export go once the new one stands.
+    `plain` is what `parquet.to_parquet` gives of them, where it is there already. Files of an earlier manifest of the
+    same export go once the new one stands.
     """
-    return commit_files(lake, of, {table: to_parquet(found) for table, found in rows.items() if len(found)})
-
-
-def commit_files(lake: Place, of: Manifest, parquet: Mapping[str, bytes]) -> Manifest:
-    """As `commit`, of tables that are Parquet already."""
     path = manifest_path(lake, of.participant_id, of.source_file_id)
     held = read_file(path)
-    write_each({parquet_path(lake, table, of.participant_id, of): data for table, data in sorted(parquet.items())})
-    files = {
-        table: TableFile(pq.read_metadata(pa.BufferReader(data)).num_rows, sha256(data).hexdigest())
-        for table, data in sorted(parquet.items())
-    }
+    data = {table: parquet.coded(lake, table, found, (plain or {}).get(table))
+            for table, found in sorted(rows.items()) if len(found)}  # fmt: skip
+    write_each({parquet_path(lake, table, of.participant_id, of): each for table, each in data.items()})
+    files = {table: TableFile(len(rows[table]), parquet.hash_of(lake, table, each)) for table, each in data.items()}
     after = msgspec.structs.replace(of, files=files)
     write(path, _JSON.encode(after), held)
     if held.data is not None:
@@ -143,46 +138,6 @@ def retire(lake: Place, of: Manifest) -> None:
     """Take an export out of the lake: its manifest first, so that its files no longer exist."""
     remove(manifest_path(lake, of.participant_id, of.source_file_id))
     remove(*(parquet_path(lake, table, of.participant_id, of) for table in of.files))
-
-
-_DIFFERENT_IN_EACH_ROW = {"use_id", "diary_id", "response_id", "content_hash"}
-
-
-def to_parquet(table: pa.Table) -> bytes:
-    """The table as Parquet, zstd; the same rows give the same bytes. Text that comes as a dictionary is read as text.
-
-    Instants, dates and whole numbers are stored as differences, a fifth of their size; a dictionary of them, or of
-    ids that each row has of its own, would only cost time. So would the least and greatest text of a column.
-    """
-    differences = [field.name for field in table.schema if _steps(field.type)]
-    texts = [field.name for field in table.schema if _is_text(field.type)]
-    others = [name for name in table.column_names if name not in {*differences, *_DIFFERENT_IN_EACH_ROW}]
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=others, store_schema=False,
-                   write_statistics=[name for name in table.column_names if name not in texts],
-                   column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED"))  # fmt: skip
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
-
-
-def _steps(of: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(of) or pa.types.is_date(of) or pa.types.is_integer(of))
-
-
-def _is_text(of: pa.DataType) -> bool:
-    return bool(pa.types.is_string(of) or pa.types.is_dictionary(of))
-
-
-def columns_hash(parquet: bytes, without: Collection[str]) -> str:
-    """Hash of the columns of a table that to_parquet gave, some left out: the same for the same rows."""
-    found: list[str | bytes] = []
-    metadata = pq.read_metadata(pa.BufferReader(parquet))
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
-            if chunk.path_in_schema not in without:
-                begin = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
-                found += [chunk.path_in_schema, parquet[begin : begin + chunk.total_compressed_size]]
-    return digest(*found)
 
 
 def read(lake: Place, table: str, of: Iterable[Manifest]) -> pa.Table:
@@ -204,15 +159,16 @@ def _read_tables(lake: Place, wanted: Iterable[str], of: Iterable[Manifest]) -> 
     files = [(table, each) for each in of for table in found if table in each.files]
     paths = [parquet_path(lake, table, each.participant_id, each) for table, each in files]
     for (table, each), came in zip(files, read_each(paths), strict=True):
-        found[table].append(_opened(table, each, came.data))
+        found[table].append(_opened(lake, table, each, came.data))
     return {table: pa.concat_tables(parts) if parts else arrow_schema(table).empty_table()
             for table, parts in found.items()}  # fmt: skip
 
 
-def _opened(table: str, of: Manifest, data: bytes | None) -> pa.Table:
-    if data is None or sha256(data).hexdigest() != of.files[table].sha256:
+def _opened(lake: Place, table: str, of: Manifest, data: bytes | None) -> pa.Table:
+    rows = None if data is None else parquet.decoded_if_named(lake, table, data, of.files[table].sha256)
+    if rows is None:
         raise _not_as_committed(table, of)
-    return pq.ParquetFile(pa.BufferReader(data)).read()
+    return rows
 
 
 def _not_as_committed(table: str, of: Manifest) -> Terminal:
@@ -252,7 +208,7 @@ def read_part(lake: Place, table: str, participant_id: str, columns: Sequence[st
     if data is None:
         empty = arrow_schema(table).empty_table()
         return empty if columns is None else empty.select(columns)
-    return pq.ParquetFile(pa.BufferReader(data)).read(columns)
+    return parquet.decoded(lake, table, data, columns)
 
 
 def write_part(lake: Place, table: str, participant_id: str, rows: pa.Table) -> None:
@@ -262,6 +218,8 @@ def write_part(lake: Place, table: str, participant_id: str, rows: pa.Table) -> 
 
 def write_parts(lake: Place, participant_id: str, rows: Mapping[str, pa.Table]) -> None:
     """Mart tables of one participant, each atomically; what stands there with the same bytes is left."""
-    data = {part_path(lake, table, participant_id): to_parquet(each) for table, each in rows.items()}
+    data = {part_path(lake, table, participant_id): (table, parquet.coded(lake, table, each))
+            for table, each in rows.items()}  # fmt: skip
     held = dict(zip(data, read_each(list(data)), strict=True))
-    write_each({path: each for path, each in data.items() if held[path].data != each}, held)
+    write_each({path: each for path, (table, each) in data.items()
+                if not parquet.same(lake, table, held[path].data, each)}, held)  # fmt: skip

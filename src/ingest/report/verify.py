@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from ingest._core.places import read
 from ingest._core.roster import NOBODY
@@ -11,6 +10,7 @@ from ingest._core.study import Study
 from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import Unit, units
 from ingest.lake.cohort_store import COHORT_ID
+from ingest.lake.parquet import is_named
 from ingest.lake.store import Manifest, manifests, parquet_path, participants, read_part, retire
 from ingest.mart.rebuild import mart_states, published_before
 from ingest.publish.reading import Reader, exists, opened
@@ -59,7 +59,7 @@ def drop_damaged(study: Study) -> int:
 
 def _as_committed(study: Study, table: str, of: Manifest) -> bool:
     data = read(parquet_path(study.lake, table, of.participant_id, of)).data
-    return data is not None and sha256(data).hexdigest() == of.files[table].sha256
+    return data is not None and is_named(study.lake, table, data, of.files[table].sha256)
 
 
 def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
