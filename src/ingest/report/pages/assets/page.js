@@ -60,7 +60,7 @@
     };
     const legend = { labelColor: colours.ink, titleColor: colours.muted, symbolStrokeWidth: 2, orient: "top", title: null,
       offset: 2, padding: 0, labelFontSize: 11, symbolSize: 80 };
-    return { background: "transparent", font: getComputedStyle(document.body).fontFamily, axis, legend,
+    return { aria: false, background: "transparent", font: getComputedStyle(document.body).fontFamily, axis, legend,
       view: { stroke: null }, title: { color: colours.ink }, text: { color: colours.ink },
       header: { labelColor: colours.ink, titleColor: colours.muted }, range: { ramp: colours.ramp, heatmap: colours.ramp,
         category: ["blue", "vermillion", "green", "orange", "purple", "sky", "grey"].map((name) => colours[name]) } };
@@ -83,7 +83,6 @@
   async function draw(chart) {
     const element = document.getElementById("plot-" + chart.id);
     const spec = structuredClone(coloured(chart.spec, palette()));
-    spec.datasets = Object.fromEntries(chart.data.map((name) => [name, rowsOf(name)]));
     if (chart.on_time) {
       const params = [{ name: "from", value: span[0] }, { name: "to", value: span[1] }];
       spec.params = [...(spec.params || []), ...params];
@@ -95,6 +94,9 @@
     });
     for (const each of marks) element.appendChild(each);
     if (held) held.finalize();
+    // Rows come once the empty chart has its width: each of its two passes would encode all of them.
+    for (const name of chart.data) made.view.data(name, rowsOf(name));
+    await made.view.runAsync();
     plots.set(chart.id, made);
     const canvas = element.querySelector("canvas");
     if (canvas) canvas.setAttribute("aria-hidden", "true");
