@@ -163,6 +163,8 @@ def _hours(flags: pa.ChunkedArray, precision: Codes) -> tuple[Codes, Codes]:
 
 
 def _flagged(flags: pa.ChunkedArray, word: str) -> Mask:
+    if flags.null_count == len(flags):
+        return np.zeros(len(flags), dtype=bool)
     found = pc.match_substring_regex(flags.fill_null(""), rf"(^|,){word}(,|$)")
     return np.asarray(found.to_numpy().astype(bool))
 

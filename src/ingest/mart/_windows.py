@@ -44,7 +44,7 @@ class Days:
 
     def covered(self, first: Codes, last: Codes) -> Mask:
         """True where every day from `first` to `last` is logged and without conflict."""
-        good = np.searchsorted(self.good, last, side="right") - np.searchsorted(self.good, first)
+        good = self.good.searchsorted(last, side="right") - self.good.searchsorted(first)
         whole: Mask = np.equal(good, last - first + 1)
         return whole
 
@@ -115,10 +115,10 @@ class Doses:
         self._calm_starts, self._calm_lasts = np.sort(log.start[calm]), np.sort(log.last[calm])
 
     def _started(self, at: Micros) -> Codes:
-        return np.searchsorted(self._starts, at, side="right")
+        return self._starts.searchsorted(at, side="right")
 
     def _ended(self, at: Micros) -> Codes:
-        return np.searchsorted(self._lasts, at, side="right")
+        return self._lasts.searchsorted(at, side="right")
 
     def crosses(self, at: Micros) -> Mask:
         """True where a use may lie on either side of the instant."""
@@ -202,12 +202,11 @@ class Doses:
 
     def _loads(self, half_life_h: float) -> NDArray[np.float64]:
         """Load right after each timed use."""
-        loads, load, before = [], 0.0, int(self._at[0])
-        for at, amount in zip(self._at.tolist(), self._at_amounts.tolist(), strict=True):
-            load = load * 0.5 ** ((at - before) / (half_life_h * HOUR)) + amount / MICRO_UNITS
-            loads.append(load)
-            before = at
-        return np.array(loads)
+        ages = np.diff(self._at, prepend=self._at[:1]) / (half_life_h * HOUR)
+        taken = (self._at_amounts / MICRO_UNITS).tolist()
+        left = [0.5**age for age in ages.tolist()]
+        load = 0.0
+        return np.array([load := load * part + dose for part, dose in zip(left, taken, strict=True)])
 
     def during(self, begin: Micros, end: Micros, first_day: Codes, last_day: Codes) -> tuple[Mask, Mask]:
         """Whether a use lies between `begin` and `end`, both excluded, and where that is known.

@@ -235,4 +235,4 @@ def _add(
         if name in _WORDS or name == "dose_band":
             words = [_WORDS.get(name) or band_labels(key.bands) for key in keys]
             values = tuple(columns.codes(each)[index] for each, index in zip(words, values, strict=True))
-        columns.add(name, np.stack(values, axis=-1).ravel(), np.stack(valid, axis=-1).ravel())
+        columns.add(name, *(each[0] if width == 1 else np.stack(each, axis=-1).ravel() for each in (values, valid)))

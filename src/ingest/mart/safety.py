@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
 
@@ -69,21 +69,24 @@ class Uses:
 
     def days(self, substance: int) -> dict[int, Day]:
         """Days with a report, in order. One with a use and a stated no counts as a day of use."""
-        found: dict[int, Day] = {}
-        rows = np.flatnonzero((self.log.substance == substance) & ~self.log.restated & ~self.log.partial)
-        for row in rows[np.lexsort((self.seen[rows], self.at[rows], self.log.no_use[rows], self.log.day[rows]))]:
-            day, used = int(self.log.day[row]), not self.log.no_use[row]
-            new = Day(used, int(self.at[row]), int(self.seen[row]), self._amount(row))
-            old = found.get(day)
-            if old is None:
-                found[day] = new
-            elif old.used == used:
-                total = None if old.amount is None or new.amount is None else old.amount + new.amount
-                found[day] = replace(old, seen=min(old.seen, new.seen), amount=total)
-        return found
-
-    def _amount(self, row: int) -> int | None:
-        return int(self.log.amount[row]) if self.log.known[row] else None
+        log = self.log
+        rows = np.flatnonzero((log.substance == substance) & ~log.restated & ~log.partial)
+        rows = rows[np.lexsort((self.seen[rows], self.at[rows], log.no_use[rows], log.day[rows]))]
+        _, first, place = np.unique(log.day[rows], return_index=True, return_inverse=True)
+        rows = rows[log.no_use[rows] == log.no_use[rows[first]][place]]
+        if len(rows) == 0:
+            return {}
+        days, first = np.unique(log.day[rows], return_index=True)
+        known, amount = np.logical_and.reduceat(log.known[rows], first), np.add.reduceat(log.amount[rows], first)
+        cells = zip(
+            days.tolist(),
+            (~log.no_use[rows[first]]).tolist(),
+            self.at[rows[first]].tolist(),
+            np.minimum.reduceat(self.seen[rows], first).tolist(),
+            np.where(known, amount, None).tolist(),
+            strict=True,
+        )
+        return {day: Day(*cell) for day, *cell in cells}
 
 
 def safety_signals(
