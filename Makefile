@@ -14,7 +14,7 @@ help:
 	@echo "make test    all tests; what CI runs"
 	@echo "make soak    properties on more examples, a thousand kills and runs at once (docs/faults.md), a million mutated files (docs/fuzz.md); takes long"
 	@echo "make check   lint, types and tests"
-	@echo "make services install PostgreSQL, Chromium and strace for the tests, where missing (Debian, as root)"
+	@echo "make services install PostgreSQL, Chromium, strace and Java for the tests, where missing (Debian, as root)"
 	@echo "make setup   build .venv from requirements.lock"
 	@echo "make bench   benchmarks, each as a ratio to its floor"
 	@echo "make queries write the answers in docs/queries.md anew"
@@ -35,7 +35,7 @@ setup: .venv/.installed
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# PostgreSQL and Chromium for the tests, from Debian's packages where they are missing.
+# PostgreSQL, Chromium, strace and Java for the tests, from Debian's packages where they are missing.
 services:
 	@$(PYTHON) scripts/services.py > /dev/null
 

@@ -1,6 +1,6 @@
-"""What the tests need from Debian's packages: PostgreSQL, Chromium, strace; installs what is missing and can be had.
+"""What the tests need from Debian's packages (PostgreSQL, Chromium, strace, Java); installs what is missing.
 
-Prints the folder of PostgreSQL's programs; with `chromium` or `strace` as first word the path of that instead. Where
+Prints the folder of PostgreSQL's programs; with `chromium`, `strace` or `java` as first word the path of that. Where
 there is none it says why and what to do, and ends with 1 where CI=true: there a test must not be skipped. `--where`
 only looks. Without a word all are seen to. The package's own cluster is never made or started.
 """
@@ -48,9 +48,15 @@ def chromium() -> Path | None:
     return Path(found) if found else None
 
 
-def found_on_path(program: str) -> Path | None:
-    """Where PATH has it."""
-    found = shutil.which(program)
+def java() -> Path | None:
+    """Java as Spark will find it: where JAVA_HOME says, else on PATH."""
+    home = os.environ.get("JAVA_HOME")
+    return found_on_path("java", f"{home}/bin" if home else None)
+
+
+def found_on_path(program: str, path: str | None = None) -> Path | None:
+    """Where PATH, or `path`, has it."""
+    found = shutil.which(program, path=path)
     return Path(found) if found else None
 
 
@@ -58,6 +64,7 @@ SERVICES = {
     "postgresql": Service("PostgreSQL", "postgresql", postgres_programs),
     "chromium": Service("Chromium", "chromium", chromium),
     "strace": Service("strace", "strace", lambda: found_on_path("strace")),
+    "java": Service("Java", "openjdk-17-jre-headless", java),
 }
 
 

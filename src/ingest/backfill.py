@@ -17,8 +17,8 @@ from ingest._core.study import Study
 from ingest.arrive.arrivals import Arrival, Arrivals, open_arrivals
 from ingest.decode.claim import UNKNOWN
 from ingest.decode.registry import decoder, decoders
+from ingest.engine.engine import Engine, engine_of
 from ingest.harmonise.identity import people
-from ingest.lake.load import load_batch
 from ingest.lake.plan import in_batches, inputs_hash, is_current, owner_of, plan, with_later_logs
 from ingest.lake.store import Manifest, manifest, manifests, read_part
 from ingest.mart.rebuild import mart_states, why_stale
@@ -94,18 +94,18 @@ def _chosen(study: Study, store: Arrivals, start: datetime, end: datetime, only:
 
 
 def _decode_again(study: Study, between: Arrived, only: Only, step: Step) -> Iterator[str]:
-    with recorded(study, "backfill_arrived") as record:
+    with recorded(study, "backfill_arrived") as record, engine_of(study) as engine:
         with step("looking at landing", 0) as looked:
             plan(study, lambda _: looked())
         with open_arrivals(study) as store:
             found = _chosen(study, store, between.start, between.end, only)
         yield f"{len(found)} exports arrived {between.words} and are in landing{_some(_short(found))}"
         with step("decoding exports", len(found)) as done:
-            counts = load_batch(study, [arrival.token for arrival in found], done).counts()
+            counts = engine.load(study, found, done).counts()
         record.add_load(counts)
         fates = ", ".join(f"{counts[name]} {name}" for name in ("loaded", "partial", "ignored", "refused"))
         yield f"decoded again: {fates}"
-        yield from _refreshed(study, step, record, [])
+        yield from _refreshed(study, step, record, [], engine)
 
 
 def _rebuild(study: Study, span: tuple[date, date], only: Only, step: Step) -> Iterator[str]:
@@ -115,8 +115,8 @@ def _rebuild(study: Study, span: tuple[date, date], only: Only, step: Step) -> I
         yield from _refreshed(study, step, record, ids)
 
 
-def _refreshed(study: Study, step: Step, record: OpsRun, ids: list[str]) -> Iterator[str]:
-    rebuilt, published = refresh(study, step, ids, record=record)
+def _refreshed(study: Study, step: Step, record: OpsRun, ids: list[str], engine: Engine | None = None) -> Iterator[str]:
+    rebuilt, published = refresh(study, step, ids, record=record, engine=engine)
     yield f"rebuilt {len(set(rebuilt.participants) - {NOBODY})} participants, {rebuilt.nights} nights"
     yield f"published {len(set(published.published) - {NOBODY})} participants, {published.unchanged} unchanged"
 

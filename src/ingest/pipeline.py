@@ -1,4 +1,4 @@
-"""The whole way in this process: landing to lake, lake to marts, marts to the warehouse."""
+"""The whole way: landing to lake, lake to marts, marts to the warehouse."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
-from ingest.lake.load import LoadResult, load_batch
+from ingest.engine.engine import Engine, engine_of
+from ingest.lake.load import LoadResult
 from ingest.lake.plan import plan
-from ingest.mart.rebuild import RebuildResult, rebuild, stale
+from ingest.mart.rebuild import RebuildResult, stale
 from ingest.publish.ops import OpsRun, recorded
 from ingest.publish.warehouse import Published, publish_study
 
@@ -44,13 +45,13 @@ class Run:
 
 def run(study: Study, step: Step) -> Run:
     """Take up all that is settled and new, rebuild whoever is stale, publish whoever changed."""
-    with recorded(study, "run") as record:
+    with recorded(study, "run") as record, engine_of(study) as engine:
         with step("looking at landing", 0) as looked:
             found = plan(study, lambda _: looked())
         with step("decoding exports", len(found.wanted)) as done:
-            loaded = load_batch(study, [arrival.token for arrival in found.wanted], done)
+            loaded = engine.load(study, found.wanted, done)
         record.add_load(loaded.counts())
-        after = refresh(study, step, record=record)
+        after = refresh(study, step, record=record, engine=engine)
     return Run(found.present, found.unsettled, found.waiting, found.not_files, found.erased, loaded, *after)
 
 
@@ -67,17 +68,26 @@ def associate(study: Study, step: Step) -> tuple[Associated, Published]:
 
 
 def refresh(
-    study: Study, step: Step, also: Iterable[str] = (), *, record: OpsRun | None = None, scrub: bool = False
+    study: Study,
+    step: Step,
+    also: Iterable[str] = (),
+    *,
+    record: OpsRun | None = None,
+    scrub: bool = False,
+    engine: Engine | None = None,
 ) -> tuple[RebuildResult, Published]:
     """Rebuild the stale participants and those of `also`, then publish (`scrub`: as `publish` explains); a run of its
-    own unless part of `record`.
+    own unless part of `record`, by the study's engine unless by `engine`.
     """
+    if engine is None:
+        with engine_of(study) as own_engine:
+            return refresh(study, step, also, record=record, scrub=scrub, engine=own_engine)
     if record is None:
         with recorded(study, "publish") as own:
-            return refresh(study, step, also, record=own, scrub=scrub)
+            return refresh(study, step, also, record=own, scrub=scrub, engine=engine)
     ids = sorted({*stale(study), *also})
     with step("building nights", len(ids)) as done:
-        rebuilt = rebuild(study, ids, done)
+        rebuilt = engine.rebuild(study, ids, done)
     record.participants_rebuilt = len(set(rebuilt.participants) - {NOBODY})
     record.nights_rebuilt = rebuilt.nights
     with step("publishing", 0) as done:

@@ -14,6 +14,7 @@ from ingest._core.pseudonyms import read_key
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study, consent_lock, open_study
 from ingest._core.tombstones import tombstones
+from ingest.engine.engine import InProcess
 from ingest.erase import Erased, erase, find
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.store import read_part
@@ -57,7 +58,7 @@ def _withdraw(study: Study, pid: str, on: date, keep: bool, step: Step) -> Withd
     now = open_study(study.root)
     if not keep:
         return Withdrawn(on, erased=erase(now, pid))
-    _, published = refresh(now, step, [pid], scrub=True)
+    _, published = refresh(now, step, [pid], scrub=True, engine=InProcess())
     write_again(now, pid)
     nights = len(read_part(now.lake, "night", pid, ["night_date"]))
     return Withdrawn(on, nights, pid in published.published)

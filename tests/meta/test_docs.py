@@ -43,6 +43,7 @@ PAGES_RUN_BY = {
     "operations.md": "tests/cli/test_operations.py",
     "pages.md": "tests/report/pages/test_participant.py",
     "privacy.md": "tests/privacy/test_page.py",
+    "scale.md": "tests/spark/test_spark.py",
     "serve.md": "tests/serve/test_page.py",
 }
 

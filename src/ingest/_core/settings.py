@@ -21,6 +21,7 @@ from ingest._core.settings_association import Association
 from ingest._core.settings_audit import Audit
 from ingest._core.settings_base import Code, Strict
 from ingest._core.settings_codes import strange_codes
+from ingest._core.settings_engine import Engine, SparkConf, without_secrets
 from ingest._core.settings_handout import Release, Scales, SmallCells
 from ingest._core.settings_insomnia import Insomnia
 from ingest._core.settings_monitor import Monitor
@@ -220,6 +221,8 @@ class Settings(Strict):
     decode_memory_mb: int | None = Field(
         None, ge=64, description="most memory one export may take; each is decoded in a process of its own then"
     )
+    engine: Engine = Field("in_process", description="what decodes and builds nights: this process, or Spark")
+    spark: SparkConf = Field({}, description="engine spark: Spark's own settings, such as `spark.master: local[8,4]`")
     landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
     lake: str = Field("lake", description="`lake`, or a prefix in an object store: `s3://bucket/prefix`")
     object_storage: ObjectStorage = ObjectStorage()
@@ -264,6 +267,11 @@ class Settings(Strict):
         if not zone_exists(name):
             raise ValueError("no such IANA time zone")
         return name
+
+    @field_validator("spark")
+    @classmethod
+    def _spark(cls, said: SparkConf) -> SparkConf:
+        return without_secrets(said)
 
     @field_validator("landing")
     @classmethod
