@@ -21,7 +21,7 @@ from ingest._core.study import Study, open_study
 from ingest.engine.engine import Engine, InProcess, engine_of
 from ingest.mart.rebuild import stale
 from meta.test_docs import DOCS, commands
-from studies import COMMAND, PROJECT, change_settings, command, files, pid, run, warehouse
+from studies import COMMAND, PROJECT, change_settings, files, pid, run, warehouse
 
 PAGE = DOCS / "scale.md"  # docs/scale.md
 DYING = Path(__file__).with_name("dying")
@@ -183,16 +183,20 @@ def test_the_page_can_be_typed_in(small_done: Path, tmp_path: Path) -> None:
     assert files(root / "lake") == files(small_done / "lake")
 
 
-def test_what_is_missing_is_told(small_done: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_told(small_done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark.sql import SparkSession
+
     root = again(small_done, tmp_path / "study")
     (tmp_path / "bin").mkdir()
     old = tmp_path / "bin" / "java"
     old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     old.chmod(0o755)
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
     for home, told in ((tmp_path / "nothing", "needs Java 17 or newer"), (tmp_path, "found 11")):
-        done = command("--study", root, "run", env={**os.environ, "JAVA_HOME": str(home)})
-        assert (done.returncode, told in done.stderr) == (WrongUse.exit_code, True), done.stderr
-        assert "apt-get install openjdk-17-jre-headless" in done.stderr
+        monkeypatch.setenv("JAVA_HOME", str(home))
+        with pytest.raises(WrongUse, match=told) as error:
+            run(root)
+        assert "apt-get install openjdk-17-jre-headless" in str(error.value)
     without = "import sys; sys.modules['pyspark'] = None; from ingest.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", without, "--study", root, "run"], capture_output=True, text=True,
                           check=False)  # fmt: skip

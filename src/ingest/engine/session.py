@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 OLDEST_JAVA = 17
 _JAVA = "Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless), on PATH or where JAVA_HOME says"
 _QUIET = Path(__file__).with_name("log4j2.properties")
+_FRUGAL = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # it hands on ids; its compiler would be most of the work
 _DEFAULTS = {
     "spark.app.name": "sleep-ingest",
     "spark.master": "local[*,4]",  # each core, and four attempts at a task, as on a cluster
     "spark.ui.enabled": "false",  # a port that anybody on the machine may look at
     "spark.ui.showConsoleProgress": "false",
-    "spark.driver.extraJavaOptions": f'-Dlog4j2.configurationFile="{_QUIET.as_uri()}"',
+    "spark.executor.extraJavaOptions": _FRUGAL,
+    "spark.driver.extraJavaOptions": f'{_FRUGAL} -Dlog4j2.configurationFile="{_QUIET.as_uri()}"',
 }
 _LOCAL = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 _ALWAYS = {"spark.speculation": "false"}  # two attempts at once at one task would only wait for each other
@@ -82,7 +84,7 @@ def _check_java() -> None:
     program = shutil.which("java", path=f"{home}/bin" if home else None)
     if program is None:
         raise WrongUse(f"engine: spark needs {_JAVA}")
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - Java
     match = re.search(r'version "(?:1\.)?(\d+)', said)
     if match is None or int(match[1]) < OLDEST_JAVA:
         raise WrongUse(f"engine: spark needs {_JAVA}; found {match[1] if match else 'one that does not run'}")

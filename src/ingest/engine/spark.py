@@ -56,9 +56,9 @@ class OnSpark:
         result = LoadResult()
         if not wanted:
             return result
+        tasks = batches(wanted, study.settings.batch_bytes, self._cores())
         from ingest.engine.tasks import ANSWER_DDL, decode_batches
 
-        tasks = batches(wanted, study.settings.batch_bytes, self._cores())
         for counts in self._done(
             study, tasks, lambda job, rows: rows.mapInArrow(partial(decode_batches, job), ANSWER_DDL), progress
         ):
@@ -69,10 +69,11 @@ class OnSpark:
         """A task for each group of participants; whoever has much is alone in one."""
         if not ids:
             return RebuildResult([])
+        cores = self._cores()
         from ingest.engine.tasks import ANSWER_DDL, build_group
 
         rows = {pid: sum(file.rows for of in manifests(study.lake, pid) for file in of.files.values()) for pid in ids}
-        tasks = groups(rows, self._cores(), GROUP_SIZE)
+        tasks = groups(rows, cores, GROUP_SIZE)
         parts = [RebuildResult(**done) for done in self._done(
             study, tasks,
             lambda job, rows: rows.groupBy("task").applyInArrow(partial(build_group, job), ANSWER_DDL), progress,
@@ -97,7 +98,7 @@ class OnSpark:
         apply: Callable[[Job, DataFrame], DataFrame],
         progress: Progress,
     ) -> list[dict[str, Any]]:
-        """What each task did, in the order of `tasks`; raises what the first that failed raised, once all have ended."""
+        """What each task did, in their order; raises what the first that failed raised, once all have ended."""
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
