@@ -16,7 +16,7 @@ help:
 	@echo "make check   lint, types and tests"
 	@echo "make services install PostgreSQL, Chromium, strace and Java for the tests, where missing (Debian, as root)"
 	@echo "make setup   build .venv from requirements.lock"
-	@echo "make bench   benchmarks, each as a ratio to its floor"
+	@echo "make bench   benchmarks, each as a ratio to its floor, into docs/benchmarks.md; takes hours (BENCH=--small: minutes)"
 	@echo "make queries write the answers in docs/queries.md anew"
 	@echo "make lock    write requirements.lock anew from pyproject.toml"
 	@echo "make sbom    write sbom.cdx.json, a CycloneDX list of what requirements.lock installs"
@@ -67,7 +67,7 @@ soak: setup services
 check: lint types test
 
 bench: setup
-	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	$(BIN)/python scripts/bench.py $(BENCH)
 
 lock: setup
 	$(BIN)/$(LOCK) pyproject.toml -o requirements.lock
