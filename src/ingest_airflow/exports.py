@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("ingest.dags")
 
 
+def _name(dag_run: Any) -> str:
+    return f"{dag_run.dag_id} {dag_run.run_id}"
+
+
 def make(served: Served) -> DAG:
     """`ingest_exports` of a study."""
     lake = served.asset("lake")
@@ -45,29 +49,30 @@ def make(served: Served) -> DAG:
         @task(show_return_value_in_logs=False)
         def plan(
             *, dag_run: Any = None, data_interval_start: Any = None, data_interval_end: Any = None
-        ) -> list[list[str]]:
-            """Ids of the exports to decode, in batches by bytes, never more than can be mapped."""
+        ) -> list[list[int]]:
+            """Number and exports of each batch, shared out by bytes, never more than can be mapped."""
             from ingest.backfill import arrived_batches
-            from ingest.lake.load import plan_batches
+            from ingest.lake.load import keep_batches, plan_batches
 
             with opened(served) as study:
                 if dag_run.run_type == "backfill":
                     batches = arrived_batches(study, data_interval_start, data_interval_end)
                 else:
                     batches = plan_batches(study)
-            return at_most(conf.getint("core", "max_map_length"), batches)
+                batches = at_most(conf.getint("core", "max_map_length"), batches)
+                return keep_batches(study, _name(dag_run), batches)
 
         @task(
             multiple_outputs=False,
             pool=served.decode_pool,
-            map_index_template="batch {{ ti.map_index + 1 }}: {{ task.op_kwargs.batch | length }} exports",
+            map_index_template="batch {{ ti.map_index + 1 }}: {{ task.op_kwargs.batch[1] }} exports",
         )
-        def decode(batch: list[str]) -> dict[str, int]:
+        def decode(batch: list[int], *, dag_run: Any = None) -> dict[str, int]:
             """One batch into the lake; returns its counts."""
-            from ingest.lake.load import load_batch
+            from ingest.lake.load import kept_batch, load_batch
 
             with opened(served) as study:
-                return load_batch(study, batch).counts()
+                return load_batch(study, kept_batch(study, _name(dag_run), batch[0])).counts()
 
         @task(outlets=[lake], trigger_rule=TriggerRule.ALL_DONE)
         def announce(counts: Sequence[dict[str, int]], *, outlet_events: Any, dag_run: Any = None) -> None:

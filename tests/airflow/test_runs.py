@@ -344,7 +344,10 @@ def test_xcoms_are_ids_and_counts_and_small(ran: Ran) -> None:
     for task, _, _, text in pushed:
         assert len(text) < 1000
         value = json.loads(text)
-        if task in ("plan", "stale"):
+        if task == "plan":
+            assert [number for number, _ in value] == [*range(1, len(value) + 1)]
+            assert all(isinstance(exports, int) for _, exports in value)
+        elif task == "stale":
             assert all(re.fullmatch("[0-9a-z]+|_study", each) for group in value for each in group)
         else:
             assert all(isinstance(number, int) for number in value.values())

@@ -11,15 +11,16 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ingest._core.errors import Changed, Transient
+from ingest._core.errors import Changed, Terminal, Transient
 from ingest._core.files import digest, sha256_of
 from ingest._core.study import Study
 from ingest.arrive.landing import Landed, Unit
 
+_BATCHES_KEPT_DAYS = 90
 _TABLES = """
 create table if not exists file_hash(
   path text primary key, size integer, mtime_ns integer, ctime_ns integer, inode integer, sha256 text);
@@ -31,6 +32,8 @@ create table if not exists arrival(
   token text primary key, source_file_id text, folder text, source text, unit_path text, unit_id text,
   claim text, bytes integer, arrived_at text, exported_at text, present integer);
 create index if not exists arrival_by_id on arrival(source_file_id);
+create table if not exists planned_batch(
+  run text, number integer, tokens text, planned_at text, primary key (run, number));
 """
 
 
@@ -206,6 +209,24 @@ class Arrivals:
     def absent(self) -> list[tuple[str, str]]:
         """Folder and source_file_id of all that stood in landing once and did not at the last look."""
         return self._db.execute("select folder, source_file_id from arrival where present = 0").fetchall()
+
+    def keep_batches(self, run: str, batches: list[list[str]], now: datetime) -> None:
+        """Remember the tokens of a run's batches, for tasks that are told a number; those of long ago go."""
+        long_ago = (now - timedelta(days=_BATCHES_KEPT_DAYS)).isoformat()
+        with self._db:
+            self._db.execute("delete from planned_batch where run = ? or planned_at < ?", (run, long_ago))
+            self._db.executemany("insert into planned_batch values (?, ?, ?, ?)",
+                                 ((run, number, json.dumps(tokens), now.isoformat())
+                                  for number, tokens in enumerate(batches, 1)))  # fmt: skip
+
+    def batch(self, run: str, number: int) -> list[str]:
+        """Tokens of a batch; raises Terminal where it is not known any more."""
+        asked = "select tokens from planned_batch where run = ? and number = ?"
+        row = self._db.execute(asked, (run, number)).fetchone()
+        if row is None:
+            raise Terminal(f"batch {number} of this run is not kept any more; clear the run's task `plan`, too")
+        tokens: list[str] = json.loads(row[0])
+        return tokens
 
     def get(self, token: str) -> Arrival | None:
         """The arrival of a token."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from ingest._core.clock import MINUTE
+from ingest._core.clock import MINUTE, now
 from ingest._core.contract import to_contract
 from ingest._core.errors import Changed, Refused
 from ingest._core.files import digest, locked
@@ -91,6 +91,19 @@ class LoadResult:
 def plan_batches(study: Study) -> list[list[str]]:
     """Tokens of all exports to decode, in batches by bytes."""
     return plan(study).batches(study.settings.batch_bytes)
+
+
+def keep_batches(study: Study, run: str, batches: list[list[str]]) -> list[list[int]]:
+    """Remember a run's batches in the study; returns the number of each, from 1, and how many exports it has."""
+    with open_arrivals(study) as store:
+        store.keep_batches(run, batches, now())
+    return [[number, len(tokens)] for number, tokens in enumerate(batches, 1)]
+
+
+def kept_batch(study: Study, run: str, number: int) -> list[str]:
+    """The tokens of a batch that `keep_batches` remembered; raises Terminal where it is gone."""
+    with open_arrivals(study) as store:
+        return store.batch(run, number)
 
 
 def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
