@@ -221,7 +221,8 @@ class Settings(Strict):
     decode_memory_mb: int | None = Field(
         None, ge=64, description="most memory one export may take; each is decoded in a process of its own then"
     )
-    engine: Engine = Field("in_process", description="what decodes and builds nights: this process, or Spark")
+    engine: Engine = Field("in_process", description="what decodes and builds nights: this process, several, or Spark")
+    workers: int | None = Field(None, ge=1, description="engine processes: how many; one for each core without it")
     spark: SparkConf = Field({}, description="engine spark: Spark's own settings, such as `spark.master: local[8,4]`")
     landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
     lake: str = Field("lake", description="`lake`, or a prefix in an object store: `s3://bucket/prefix`")

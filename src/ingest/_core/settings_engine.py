@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Engine = Literal["in_process", "spark"]
+Engine = Literal["in_process", "processes", "spark"]
 SparkKey = Annotated[str, Field(pattern=r"^spark\.[A-Za-z0-9_.-]+$")]
 SparkConf = dict[SparkKey, bool | int | float | str]
 # Those that Spark's own `spark.redaction.regex` hides, and what a name may mean besides.

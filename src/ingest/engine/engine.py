@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -42,4 +43,8 @@ def engine_of(study: Study) -> AbstractContextManager[Engine]:
         from ingest.engine.spark import OnSpark
 
         return OnSpark(study.settings.spark)
+    if study.settings.engine == "processes":
+        from ingest.engine.processes import Processes
+
+        return Processes(study.settings.workers or os.cpu_count() or 1)
     return nullcontext(InProcess())

@@ -18,6 +18,7 @@ from ingest._core.errors import Terminal, Transient
 from ingest._core.logs import log
 from ingest._core.study import Study
 from ingest.arrive.arrivals import Arrival
+from ingest.engine.answers import outcome
 from ingest.engine.engine import Progress
 from ingest.engine.session import attempts, first_line, started
 from ingest.engine.shares import batches, groups
@@ -102,7 +103,7 @@ class OnSpark:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
-        from ingest.engine.tasks import Job, outcome, software
+        from ingest.engine.tasks import Job, software
 
         session = self._running()
         job = Job(uuid4().hex, str(study.root.resolve()), software(), attempts(session), log.getEffectiveLevel())

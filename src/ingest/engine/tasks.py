@@ -1,38 +1,30 @@
 """What runs in Spark's Python workers: a batch decoded, a group of participants built, and what is told of it.
 
-A task answers with one text of JSON: `done` or `error`, and `events`, the log lines it made. What this package raises
-is such an answer, too, so that it is raised again where the run was started, as what it was.
+Each task gives an answer of answers.py.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyspark import TaskContext
 
-from ingest._core import errors
 from ingest._core.clock import tzdata_version
-from ingest._core.errors import IngestError, Terminal, WrongUse
-from ingest._core.files import storage_error
-from ingest._core.logs import log
+from ingest._core.errors import Terminal, WrongUse
 from ingest._core.study import Study, open_study
+from ingest.engine.answers import Done, events, told
 from ingest.lake.load import load_batch
 from ingest.mart.participant import DEFINITIONS_VERSION
 from ingest.mart.rebuild import rebuild
 
 ANSWER = pa.schema([("task", pa.int64()), ("answer", pa.string())])
 ANSWER_DDL = "task long, answer string"
-Done = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,30 +69,16 @@ def answered(job: Job, do: Callable[[Study], Done]) -> str:
     context = TaskContext.get()
     if context is not None:
         pa.set_cpu_count(max(1, context.cpus()))
-    with _events(job.level) as events:
+    with events(job.level) as said:
         try:
             answer: Done = {"done": do(_study(job))}
         except Exception as error:  # noqa: BLE001 - Spark would show its text, and its trace of Java besides
-            kind, text = _told(error)
+            kind, text = told(error)
             lasting = isinstance(error, Terminal | WrongUse)
             if not lasting and context is not None and context.attemptNumber() + 1 < job.attempts:
                 raise _TriedAgain(kind) from None
             answer = {"error": [kind, text]}
-    return json.dumps({**answer, "events": events})
-
-
-def outcome(answer: str) -> Done:
-    """What a task's answer says was done; its log lines are logged here. Raises what the task raised."""
-    said = json.loads(answer)
-    for fields in said["events"]:
-        record = logging.makeLogRecord({"name": log.name, **fields})
-        if log.isEnabledFor(record.levelno):
-            log.handle(record)
-    if "error" in said:
-        kind, text = said["error"]
-        raise getattr(errors, kind)(text)
-    done: Done = said["done"]
-    return done
+    return json.dumps({**answer, "events": said})
 
 
 @lru_cache(maxsize=1)
@@ -113,37 +91,3 @@ def _study(job: Job) -> Study:
             f"Spark's workers have {', '.join(others)}; give them the same environment as this one (docs/scale.md)"
         )
     return open_study(Path(job.root))
-
-
-def _told(error: Exception) -> tuple[str, str]:
-    known = storage_error(error) if isinstance(error, OSError) else error
-    if isinstance(known, IngestError):
-        return type(known).__name__, str(known)
-    if isinstance(error, MemoryError):
-        return Terminal.__name__, "a task of Spark ran out of memory; give its workers more (docs/scale.md)"
-    # The message may quote a file; the type and the place do not.
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno}"
-    return Terminal.__name__, f"a task of Spark met {type(error).__name__} at {where}; please report it"
-
-
-class _Kept(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: list[Done] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.events.append({"created": record.created, "levelno": record.levelno, "levelname": record.levelname,
-                            "msg": record.getMessage(), "facts": getattr(record, "facts", None)})  # fmt: skip
-
-
-@contextmanager
-def _events(level: int) -> Iterator[Iterable[Done]]:
-    kept, before = _Kept(), log.level
-    log.addHandler(kept)
-    log.setLevel(level)
-    try:
-        yield kept.events
-    finally:
-        log.removeHandler(kept)
-        log.setLevel(before)

@@ -83,7 +83,7 @@ class Uses:
             (~log.no_use[rows[first]]).tolist(),
             self.at[rows[first]].tolist(),
             np.minimum.reduceat(self.seen[rows], first).tolist(),
-            np.where(known, amount, None).tolist(),
+            [each if sure else None for each, sure in zip(amount.tolist(), known.tolist(), strict=True)],
             strict=True,
         )
         return {day: Day(*cell) for day, *cell in cells}
