@@ -420,6 +420,32 @@ def backfill(
 
 
 @app.command()
+def compact(
+    context: typer.Context,
+    participant: Annotated[list[str] | None, typer.Option(help="Only this ref or id; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+) -> None:
+    """Have one file of the lake hold a participant's rows of a table and year."""
+    from ingest.backfill import ids_of
+    from ingest.lake.pack import compact as do
+    from ingest.lake.store import participants
+    from ingest.report.console import console, progress
+
+    study = _study(context)
+    only = sorted(ids_of(study, participant or []))
+    with progress(console(stderr=True))("compacting", len(only) or len(participants(study.lake))) as step:
+        done = do(study, only, dry_run, step)
+    would = "would hold" if dry_run else "hold"
+    typer.echo(
+        f"compacted  {len(done.changed)} of {done.participants} participants: {done.files_after:,} files {would} what "
+        f"{done.files_before:,} held, {done.bytes_after:,} bytes of {done.bytes_before:,}"
+    )
+    if done.kept_for_readers:
+        typer.echo(f"left       {done.kept_for_readers:,} files that a publication may be reading; the next run, or "
+                   "the next call, removes them")  # fmt: skip
+
+
+@app.command()
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]

@@ -40,6 +40,13 @@ def names(folder: Place) -> list[str]:
     return [name for name in found if not name.startswith(".")]
 
 
+def sizes(folder: Place) -> dict[str, int]:
+    """Bytes of each file directly in a folder by name, without hidden ones; nothing where there is no such folder."""
+    if isinstance(folder, ObjectPath):
+        return {parts[0]: int(info["Size"]) for parts, info in object_files.listed(folder) if len(parts) == 1}
+    return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in _entries(folder)}
+
+
 def read(path: Place) -> Version:
     """A file's bytes and version; no bytes where there is none."""
     if isinstance(path, ObjectPath):

@@ -22,11 +22,16 @@ from ingest.lake.store import Manifest
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A file of a table; `of` is the manifest that names it, None for marts, which may have none."""
+    """A file of a table; `of` are the manifests that name it, none for marts, and `named` the hash they say it has.
+
+    A `packed` one may hold rows of others.
+    """
 
     table: str
     path: Place
-    of: Manifest | None = None
+    of: tuple[Manifest, ...] = ()
+    named: str = ""
+    packed: bool = False
 
 
 def readable(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Sequence[LakeFile]]) -> list[list[str]]:
@@ -44,40 +49,39 @@ def readable(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Sequence[La
 
 def _stands(file: LakeFile) -> bool:
     assert isinstance(file.path, Path)
-    if file.of is None:
+    if not file.of:
         return file.path.exists()
     try:
         with file.path.open("rb") as stream:
             found = sha256_of(stream)
     except FileNotFoundError as error:
         raise _gone(file) from error
-    _check(file, file.of, found)
+    _check(file, found)
     return True
 
 
 def _fetched(held: _Held, files: Sequence[LakeFile], place: int) -> Iterator[str]:
     for number, (file, came) in enumerate(zip(files, read_each([file.path for file in files]), strict=True)):
-        if came.data is None and file.of is not None:
+        if came.data is None and file.of:
             raise _gone(file)
         if came.data is not None:
-            if file.of is not None:
-                _check(file, file.of, sha256(came.data).hexdigest())
+            if file.of:
+                _check(file, sha256(came.data).hexdigest())
             name = f"/{place}-{number}.parquet"
             held.pipe_file(name, came.data)
             yield f"{held.protocol}:/{name}"
 
 
-def _check(file: LakeFile, of: Manifest, found: str) -> None:
-    if found != of.files[file.table].sha256:
+def _check(file: LakeFile, found: str) -> None:
+    if found != file.named:
         raise Terminal(
-            f"{LAKE}/{file.table}: the file of export {of.source_file_id} is not the one its manifest names; "
+            f"{LAKE}/{file.table}: the file of export {file.of[0].source_file_id} is not the one its manifest names; "
             "`ingest verify` lists such files"
         )
 
 
 def _gone(file: LakeFile) -> Transient:
-    of = file.of.source_file_id if file.of else ""
-    return Transient(f"{LAKE}/{file.table}: a file of export {of} went away; run again")
+    return Transient(f"{LAKE}/{file.table}: a file of export {file.of[0].source_file_id} went away; run again")
 
 
 class _Held(MemoryFileSystem):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from ingest._core.places import Place
 from ingest._core.roster import RosterEntry
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, cohort_path
-from ingest.lake.store import Manifest, parquet_path, part_path
+from ingest.lake.store import Manifest, part_path, stretches
 from ingest.mart.rebuild import MartState, source_file_rows
 from ingest.publish.lake_files import LakeFile, readable
 from ingest.publish.shape import STAGES, cells, clustered_key, quoted
@@ -136,6 +136,15 @@ def _select_files(
     sources = readable(connection, chosen)
     if not all(sources):
         return None
+    if any(each.packed for each in chosen[0]):
+        # Of a packed file the rows of those exports alone whose manifests name it.
+        join = join.replace("false)", "false, filename = true)", 1)
+        join += (
+            " WHERE (parse_filename(r.filename), r.source_file_id) IN"
+            " (SELECT parse_filename(unnest(?::VARCHAR[])), unnest(?::VARCHAR[]))"
+        )
+        held = [(name, of.source_file_id) for name, each in zip(sources[0], chosen[0], strict=True) for of in each.of]
+        sources = [*sources, [name for name, _ in held], [source_file_id for _, source_file_id in held]]
     of = {field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)}
     return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
 
@@ -143,8 +152,13 @@ def _select_files(
 def _files(lake: Place, table: str, people: Sequence[Person]) -> list[LakeFile]:
     if contract.schemas()[table]["stage"] == MART:
         return [LakeFile(table, part_path(lake, table, person.participant_id)) for person in people]
-    every = (each for person in people for each in person.manifests if table in each.files)
-    return [LakeFile(table, parquet_path(lake, table, each.participant_id, each), each) for each in every]
+    found: dict[Place, LakeFile] = {}
+    for each in (each for person in people for each in person.manifests if table in each.files):
+        for part in stretches(lake, table, each):
+            before = found.get(part.path)
+            of = (each,) if before is None else (*before.of, each)
+            found[part.path] = LakeFile(table, part.path, of, part.sha256, bool(each.packed and table in each.packed))
+    return list(found.values())
 
 
 def _order(table: str, prefix: str = "") -> str:

@@ -21,6 +21,7 @@ from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study, consent_lock, read_roster
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import read_cohort_state
+from ingest.lake.pack import reading
 from ingest.mart.rebuild import mart_states
 from ingest.publish import ops
 from ingest.publish.backlog import shown_by, silent, unpublished
@@ -124,7 +125,7 @@ def _tried(
 ) -> Published:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with in_use(study.identity):
+            with in_use(study.identity), reading(study.identity):
                 return _publish(study, people, now, progress, run, scrub)
         except Again:
             if attempt == _ATTEMPTS:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ingest._core.places import read
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
 from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import Unit, units
 from ingest.lake.cohort_store import COHORT_ID
-from ingest.lake.parquet import is_named
-from ingest.lake.store import Manifest, manifests, parquet_path, participants, read_part, retire
+from ingest.lake.pack import changing
+from ingest.lake.store import Manifest, damaged, manifests, participants, read_part, retire
 from ingest.mart.rebuild import mart_states, published_before
 from ingest.publish.reading import Reader, exists, opened
 from ingest.report._consent import Broken, erased_traces, outside_consent
@@ -50,25 +49,21 @@ def _former(study: Study, reader: Reader) -> set[str]:
 
 def drop_damaged(study: Study) -> int:
     """Take exports whose files are not as committed out of the lake, so that the next run decodes them again."""
-    damaged = [of for pid in participants(study.lake) for of in manifests(study.lake, pid)
-               if any(not _as_committed(study, table, of) for table in of.files)]  # fmt: skip
-    for of in damaged:
-        retire(study.lake, of)
-    return len(damaged)
-
-
-def _as_committed(study: Study, table: str, of: Manifest) -> bool:
-    data = read(parquet_path(study.lake, table, of.participant_id, of)).data
-    return data is not None and is_named(study.lake, table, data, of.files[table].sha256)
+    count = 0
+    for pid in participants(study.lake):
+        with changing(study.identity, pid):
+            found = {of.source_file_id: of for _, of in damaged(study.lake, manifests(study.lake, pid))}
+            for of in found.values():
+                retire(study.lake, of)
+        count += len(found)
+    return count
 
 
 def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
     for of_person in held.values():
-        for of in of_person:
-            for table in of.files:
-                if not _as_committed(study, table, of):
-                    yield Broken("I1", f"{table} of export {of.source_file_id[:12]}: bytes differ or are missing; "
-                                 "`ingest verify --repair` and run again")  # fmt: skip
+        for table, of in damaged(study.lake, of_person):
+            yield Broken("I1", f"{table} of export {of.source_file_id[:12]}: bytes differ or are missing; "
+                         "`ingest verify --repair` and run again")  # fmt: skip
 
 
 def _counts(held: dict[str, list[Manifest]]) -> Iterator[Broken]:
