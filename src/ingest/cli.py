@@ -446,6 +446,26 @@ def compact(
 
 
 @app.command()
+def catalog(
+    context: typer.Context,
+    engine: Annotated[str | None, typer.Option("--for", help="spark, trino or athena: the DDL of its tables.")] = None,
+    location: Annotated[str | None, typer.Option(help="The lake's URL as the engine reaches it.")] = None,
+    database: Annotated[str, typer.Option(help="The database, or Trino's schema, for the tables.")] = "sleep",
+    files: Annotated[bool, typer.Option("--files", help="Which files hold what is committed, as CSV.")] = False,
+) -> None:
+    """The lake's tables for other engines."""
+    from ingest.report.catalog import committed_files, location_of, rendered
+
+    if (engine is None) != files:
+        raise WrongUse("say `--for spark`, `--for trino` or `--for athena`, or `--files`")
+    study = _study(context)
+    if engine is None:
+        typer.echo(committed_files(study), nl=False)
+    else:
+        typer.echo(rendered(engine, location or location_of(study), database), nl=False)
+
+
+@app.command()
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
