@@ -22,16 +22,14 @@ from ingest.lake.store import Manifest
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A file of a table; `of` are the manifests that name it, none for marts, and `named` the hash they say it has.
-
-    A `packed` one may hold rows of others.
+    """A file of a table; `of` is a manifest that names it, None for marts, which may have none, and `named` the hash
+    it names.
     """
 
     table: str
     path: Place
-    of: tuple[Manifest, ...] = ()
+    of: Manifest | None = None
     named: str = ""
-    packed: bool = False
 
 
 def readable(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Sequence[LakeFile]]) -> list[list[str]]:
@@ -49,39 +47,40 @@ def readable(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Sequence[La
 
 def _stands(file: LakeFile) -> bool:
     assert isinstance(file.path, Path)
-    if not file.of:
+    if file.of is None:
         return file.path.exists()
     try:
         with file.path.open("rb") as stream:
             found = sha256_of(stream)
     except FileNotFoundError as error:
         raise _gone(file) from error
-    _check(file, found)
+    _check(file, file.of, found)
     return True
 
 
 def _fetched(held: _Held, files: Sequence[LakeFile], place: int) -> Iterator[str]:
     for number, (file, came) in enumerate(zip(files, read_each([file.path for file in files]), strict=True)):
-        if came.data is None and file.of:
+        if came.data is None and file.of is not None:
             raise _gone(file)
         if came.data is not None:
-            if file.of:
-                _check(file, sha256(came.data).hexdigest())
-            name = f"/{place}-{number}.parquet"
+            if file.of is not None:
+                _check(file, file.of, sha256(came.data).hexdigest())
+            name = f"/{place}-{number}/{file.path.name}"
             held.pipe_file(name, came.data)
             yield f"{held.protocol}:/{name}"
 
 
-def _check(file: LakeFile, found: str) -> None:
+def _check(file: LakeFile, of: Manifest, found: str) -> None:
     if found != file.named:
         raise Terminal(
-            f"{LAKE}/{file.table}: the file of export {file.of[0].source_file_id} is not the one its manifest names; "
+            f"{LAKE}/{file.table}: the file of export {of.source_file_id} is not the one its manifest names; "
             "`ingest verify` lists such files"
         )
 
 
 def _gone(file: LakeFile) -> Transient:
-    return Transient(f"{LAKE}/{file.table}: a file of export {file.of[0].source_file_id} went away; run again")
+    of = file.of.source_file_id if file.of else ""
+    return Transient(f"{LAKE}/{file.table}: a file of export {of} went away; run again")
 
 
 class _Held(MemoryFileSystem):  # type: ignore[misc]

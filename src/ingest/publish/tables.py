@@ -30,6 +30,9 @@ _VERSIONS = {
 }
 
 
+_NAMED = "(parse_filename(r.filename), r.source_file_id) IN (SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]))"
+
+
 @dataclass(frozen=True)
 class Person:
     """One participant in lake and roster: `state` is None without marts, `entry` without a roster row."""
@@ -127,7 +130,7 @@ def _select_files(
 ) -> tuple[str, list[list[str]]] | None:
     versions, record_id = _VERSIONS.get(table, (None, ""))
     chosen = [_files(lake, table, people)]
-    read = "read_parquet(?::VARCHAR[], hive_partitioning = false)"
+    read = "read_parquet(?::VARCHAR[], hive_partitioning = false, filename = true)"
     join = f"{read} r"
     if versions:
         chosen.append(_files(lake, versions, people))
@@ -136,15 +139,9 @@ def _select_files(
     sources = readable(connection, chosen)
     if not all(sources):
         return None
-    if any(each.packed for each in chosen[0]):
-        # Of a packed file the rows of those exports alone whose manifests name it.
-        join = join.replace("false)", "false, filename = true)", 1)
-        join += (
-            " WHERE (parse_filename(r.filename), r.source_file_id) IN"
-            " (SELECT parse_filename(unnest(?::VARCHAR[])), unnest(?::VARCHAR[]))"
-        )
-        held = [(name, of.source_file_id) for name, each in zip(sources[0], chosen[0], strict=True) for of in each.of]
-        sources = [*sources, [name for name, _ in held], [source_file_id for _, source_file_id in held]]
+    if rows := _rows_of_packed(lake, table, people):
+        join += f" WHERE {_NAMED}"
+        sources = [*sources, *rows]
     of = {field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)}
     return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
 
@@ -152,13 +149,22 @@ def _select_files(
 def _files(lake: Place, table: str, people: Sequence[Person]) -> list[LakeFile]:
     if contract.schemas()[table]["stage"] == MART:
         return [LakeFile(table, part_path(lake, table, person.participant_id)) for person in people]
-    found: dict[Place, LakeFile] = {}
-    for each in (each for person in people for each in person.manifests if table in each.files):
-        for part in stretches(lake, table, each):
-            before = found.get(part.path)
-            of = (each,) if before is None else (*before.of, each)
-            found[part.path] = LakeFile(table, part.path, of, part.sha256, bool(each.packed and table in each.packed))
+    found = {part.path: LakeFile(table, part.path, each, part.sha256)
+             for person in people for each in person.manifests if table in each.files
+             for part in stretches(lake, table, each)}  # fmt: skip
     return list(found.values())
+
+
+def _rows_of_packed(lake: Place, table: str, people: Sequence[Person]) -> list[list[str]]:
+    """Names of files and, one for one, exports that have rows in them; nothing where no file holds those of several.
+
+    A packed file may hold rows that no manifest names any more.
+    """
+    of = [each for person in people for each in person.manifests if table in each.files]
+    if contract.schemas()[table]["stage"] == MART or not any(each.packed and table in each.packed for each in of):
+        return []
+    held = {(part.path.name, each.source_file_id) for each in of for part in stretches(lake, table, each)}
+    return [list(names) for names in zip(*sorted(held), strict=True)]
 
 
 def _order(table: str, prefix: str = "") -> str:
