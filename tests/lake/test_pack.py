@@ -293,7 +293,7 @@ def test_killed_anywhere_nothing_is_lost_and_the_next_call_ends_the_same(
     loose: Path, packed: tuple[Path, int], tmp_path: Path
 ) -> None:
     wanted, total = whole(packed[0]), packed[1]
-    for nth in sample(total, 60 if SOAK else 6, 1):
+    for nth in sample(total, 60 if SOAK else 4, 1):
         root = copied(loose, tmp_path / f"killed-{nth}")
         process = Forked(lambda root=root, nth=nth: (dies_at(nth), compacted_frozen(root)))  # type: ignore[misc]
         assert process.wait() == -9

@@ -24,11 +24,12 @@ from pyspark.sql import SparkSession
 from sqlglot import exp
 
 from ingest._core.contract import LAKE, MART, PUBLISH, arrow_schema, fields, published_tables, tables
+from ingest._core.errors import WrongUse
 from ingest._core.study import open_study
 from ingest.lake.pack import compact
 from ingest.lake.store import manifest_path, manifests, participants, read_all
 from ingest.report.catalog import committed_files, ddl, location_of, rendered
-from studies import COMMAND, PROJECT, command, pid, rows
+from studies import COMMAND, PROJECT, command, rows
 
 KNOWN = sorted((*tables(LAKE), *tables(MART)))
 VERSIONS = {"sleep_session": ("session_version", "session_id", ""), "substance_use": ("use_version", "use_id", ""),
@@ -155,14 +156,14 @@ def test_spark_reads_what_the_warehouse_holds(spark: SparkSession, demo_done: Pa
 
     for table in ("night", "quarantine"):
         assert _sorted(plain(demo_done, table)) == _sorted(plain(compacted, table)) != []
-    for statement in ddl("spark", location_of(open_study(compacted)), "our sleep"):
+    for statement in ddl("spark", location_of(open_study(compacted)), "our_sleep"):
         spark.sql(statement)
 
     def by_view(root: Path, table: str) -> pa.Table:
-        return spark.sql(f"SELECT * FROM `our sleep`.`{table}_committed`").toArrow()
+        return spark.sql(f"SELECT * FROM our_sleep.{table}_committed").toArrow()
 
     is_the_warehouse(compacted, by_view)
-    told = {row["col_name"]: row for row in spark.sql("DESCRIBE `our sleep`.night").collect()}
+    told = {row["col_name"]: row for row in spark.sql("DESCRIBE our_sleep.night").collect()}
     assert told["tst_min"]["data_type"] == "double"
     text = next(each["description"] for each in fields("night", LAKE) if each["name"] == "tst_min")
     assert told["tst_min"]["comment"].startswith(text)
@@ -172,17 +173,17 @@ def test_what_is_not_committed_is_left_out(spark: SparkSession, compacted: Path,
     root = tmp_path / "study"
     shutil.copytree(compacted, root)
     study = open_study(root)
-    one = pid(root, "K01")
+    of_all = [each for person in participants(study.lake) for each in manifests(study.lake, person)]
+    out = next(each for each in of_all if each.packed and "sleep_session" in each.packed)
+    one = out.participant_id
     # A file of a killed run, an export that was taken out of a packed file, and marts of somebody without a state.
     left = next((root / "lake" / "sleep_session" / f"participant_id={one}").iterdir())
     shutil.copy(left, left.with_name(f"{'0' * 64}.{'0' * 16}.parquet"))
-    out = next(each for each in manifests(study.lake, one) if each.packed and "sleep_session" in each.packed)
     path = manifest_path(study.lake, one, out.source_file_id)
     assert isinstance(path, Path)
     path.unlink()
     (root / "lake" / "_mart" / f"{one}.json").unlink()
-    wanted = read_all(study.lake, [each for person in participants(study.lake)
-                                   for each in manifests(study.lake, person)])  # fmt: skip
+    wanted = read_all(study.lake, [each for each in of_all if each != out])
     for statement in ddl("spark", location_of(study), "crashed"):
         spark.sql(statement)
     for table in ("sleep_session", "quarantine"):
@@ -243,8 +244,9 @@ def test_the_command_prints_it(demo_done: Path) -> None:
     assert listed[0] == "table,participant_id,source_file_id,file"
     assert {line.rpartition(",")[2] for line in listed[1:]} <= there
     assert len([line for line in listed if line.startswith("night,")]) > 3
-    assert command("--study", demo_done, "catalog", "--for", "hive").returncode == 2
     assert command("--study", demo_done, "catalog").returncode == 2
+    with pytest.raises(WrongUse, match="spark, trino, athena"):
+        ddl("hive", "s3://bucket/lake", "sleep")
 
 
 def test_the_page_can_be_typed_in(demo_done: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ class _Ddl:
             return self._view(f"{table}{_COMMITTED}", f"{select}WHERE t.participant_id IN ({known})")
         file = "_metadata.file_name" if self._engine == "spark" else "regexp_extract(\"$path\", '[^/]+$')"
         select = f"SELECT {columns} FROM (SELECT *, {file} AS in_file FROM {whole}) t\n"  # noqa: S608 - as above
-        known = (f"SELECT f.participant_id, f.source_file_id, f.file_name FROM {self._in_view(_FILES)} f "  # noqa: S608
+        known = (f"SELECT f.participant_id, f.source_file_id, f.file_name FROM {self._in_view(_FILES)} f "  # noqa: S608 - as above
                  f"WHERE f.table_name = '{table}'")  # fmt: skip
         nobody = f" OR t.participant_id = '{NOBODY}'" if table == "quarantine" else ""
         where = f"WHERE (t.participant_id, t.source_file_id, t.in_file) IN ({known}){nobody}"
