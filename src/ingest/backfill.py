@@ -54,7 +54,7 @@ def backfill(
     """
     if (arrived is None) == (nights is None):
         raise WrongUse("say either --arrived FROM TO or --nights FROM TO, as dates like 2026-03-01")
-    only = Only(frozenset(_ids(study, participants)), frozenset(_known_sources(sources)))
+    only = Only(frozenset(ids_of(study, participants)), frozenset(_known_sources(sources)))
     if arrived is not None:
         between = arrived_interval(*arrived)
         yield from _would_decode(study, between, only) if dry_run else _decode_again(study, between, only, step)
@@ -188,7 +188,7 @@ def _with_nights(study: Study, span: tuple[date, date], only: Only) -> list[str]
     return found
 
 
-def _ids(study: Study, words: Iterable[str]) -> Iterator[str]:
+def ids_of(study: Study, words: Iterable[str]) -> Iterator[str]:
     known = people(study)
     ids = {person.participant_id for person in known.values()}
     for word in words:

@@ -110,6 +110,7 @@ def run(
 ) -> None:
     """Take up what is new, all the way."""
     from ingest._core.clinicians import read_clinicians
+    from ingest.lake.encryption import mixed
     from ingest.pipeline import explained
     from ingest.pipeline import run as run_all
     from ingest.report.console import console, progress
@@ -120,6 +121,8 @@ def run(
         typer.echo(problem, err=True)
     done = run_all(study, progress(console(stderr=True)))
     _show_run(done)
+    if told := mixed(study):
+        typer.echo(f"encryption {told}")
     for line in explained(done.rebuilt, done.published) if explain else ():
         typer.echo(line)
     if strict and (done.loaded.exports["refused"] or done.loaded.exports["partial"]):
@@ -366,12 +369,14 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Let the next run decode damaged files again.")] = False,
 ) -> None:
     """Check the invariants of lake, marts, warehouse and landing."""
-    from ingest.report.verify import INVARIANTS, drop_damaged, waiting
+    from ingest.report.verify import INVARIANTS, drop_damaged, forget_damaged_marts, waiting
     from ingest.report.verify import verify as check
 
     study = _study(context)
     if repair:
         typer.echo(f"{drop_damaged(study)} damaged exports taken out of the lake; `ingest run` decodes them again")
+        if people := forget_damaged_marts(study):
+            typer.echo(f"nights of {people} participants are damaged; `ingest run` builds them again")
     broken = check(study)
     for each in broken:
         typer.echo(f"{each.invariant}: {each.where}")
@@ -417,6 +422,66 @@ def backfill(
     for line in do(_study(context), arrived, nights, participant or [], source or [], dry_run,
                    progress(console(stderr=True))):  # fmt: skip
         typer.echo(line)
+
+
+@app.command()
+def compact(
+    context: typer.Context,
+    participant: Annotated[list[str] | None, typer.Option(help="Only this ref or id; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+) -> None:
+    """Have one file of the lake hold a participant's rows of a table and year."""
+    from ingest.backfill import ids_of
+    from ingest.lake.pack import compact as do
+    from ingest.lake.store import participants
+    from ingest.report.console import console, progress
+
+    study = _study(context)
+    only = sorted(ids_of(study, participant or []))
+    with progress(console(stderr=True))("compacting", len(only) or len(participants(study.lake))) as step:
+        done = do(study, only, dry_run, step)
+    would = "would hold" if dry_run else "hold"
+    typer.echo(
+        f"compacted  {len(done.changed)} of {done.participants} participants: {done.files_after:,} files {would} what "
+        f"{done.files_before:,} held, {done.bytes_after:,} bytes of {done.bytes_before:,}"
+    )
+    if done.kept_for_readers:
+        typer.echo(f"left       {done.kept_for_readers:,} files that a publication may be reading; the next run, or "
+                   "the next call, removes them")  # fmt: skip
+
+
+@app.command()
+def encryption(context: typer.Context) -> None:
+    """Rewrite files of the lake that are not as lake_encryption of study.yaml has them."""
+    from ingest.encryption import settle_encryption
+    from ingest.lake.store import participants
+    from ingest.report.console import console, progress
+
+    study = _study(context)
+    with progress(console(stderr=True))("rewriting the lake's files", len(participants(study.lake))) as step:
+        count = settle_encryption(study, step)
+    form = "encrypted" if study.settings.lake_encryption else "plain"
+    typer.echo(f"rewritten  {count:,} files; all of the lake's Parquet is {form}")
+
+
+@app.command()
+def catalog(
+    context: typer.Context,
+    engine: Annotated[str | None, typer.Option("--for", help="spark, trino or athena: the DDL of its tables.")] = None,
+    location: Annotated[str | None, typer.Option(help="The lake's URL as the engine reaches it.")] = None,
+    database: Annotated[str, typer.Option(help="The database, or Trino's schema, for the tables.")] = "sleep",
+    files: Annotated[bool, typer.Option("--files", help="Which files hold what is committed, as CSV.")] = False,
+) -> None:
+    """The lake's tables for other engines."""
+    from ingest.report.catalog import committed_files, location_of, rendered
+
+    if (engine is None) != files:
+        raise WrongUse("say `--for spark`, `--for trino` or `--for athena`, or `--files`")
+    study = _study(context)
+    if engine is None:
+        typer.echo(committed_files(study), nl=False)
+    else:
+        typer.echo(rendered(engine, location or location_of(study), database), nl=False)
 
 
 @app.command()

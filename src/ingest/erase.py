@@ -25,6 +25,7 @@ from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import folders as folders_of_landing
 from ingest.arrive.landing import sizes_below
 from ingest.harmonise.identity import read_links, remove_link
+from ingest.lake.pack import changing, drop_left
 from ingest.lake.removal import left_of, remove_participant
 from ingest.lake.store import manifests, participants, retire
 from ingest.mart.rebuild import mart_states, rebuild
@@ -67,7 +68,11 @@ def erase(study: Study, participant: str) -> Erased:
         drop_begun(now.root)
         done = Erased()
         folders = _own_folders(now, pid)
-        done.removed["lake_files"] = remove_participant(now.lake, pid)
+        with changing(now.identity, pid, alone=True):
+            done.removed["lake_files"] = remove_participant(now.lake, pid)
+        for other in participants(now.lake):
+            # What a killed run left of theirs, once misfiled, in somebody else's packed files.
+            drop_left(now, other)
         removed, handed_out = remove_releases(now, pid)
         outside = elsewhere(now, pid)
         done.removed["releases"] = removed

@@ -10,13 +10,38 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PosixPath
+from typing import Any
 
 from ingest._core import files, object_files
+from ingest._core.ciphers import Cipher
 from ingest._core.object_files import NOT_THERE, ObjectPath, Version
 
 Place = Path | ObjectPath
 _AT_ONCE = 64
+
+
+class Folder(PosixPath):
+    """A lake that is a folder, with what opens its encrypted files; what stands below it are paths like others."""
+
+    cipher: Cipher | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path, self.parts) if self.cipher is None else (with_cipher, (Path(*self.parts), self.cipher))
+
+
+def with_cipher(lake: Place, cipher: Cipher) -> Place:
+    """The lake as a place that says what opens its files."""
+    if isinstance(lake, ObjectPath):
+        return ObjectPath(lake.url, lake.fs, cipher)
+    folder = Folder(lake)
+    folder.cipher = cipher
+    return folder
+
+
+def cipher_of(lake: Place) -> Cipher | None:
+    """What opens the encrypted files of a lake; None where the place says nothing of it."""
+    return lake.cipher if isinstance(lake, Folder | ObjectPath) else None
 
 
 def inside(root: Place, *parts: str) -> Place:
@@ -38,6 +63,13 @@ def names(folder: Place) -> list[str]:
         except FileNotFoundError:
             found = []
     return [name for name in found if not name.startswith(".")]
+
+
+def sizes(folder: Place) -> dict[str, int]:
+    """Bytes of each file directly in a folder by name, without hidden ones; nothing where there is no such folder."""
+    if isinstance(folder, ObjectPath):
+        return {parts[0]: int(info["Size"]) for parts, info in object_files.listed(folder) if len(parts) == 1}
+    return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in _entries(folder)}
 
 
 def read(path: Place) -> Version:

@@ -36,7 +36,9 @@ from ingest.harmonise.scales import harmonise_responses
 from ingest.harmonise.sessions import harmonise_sleep
 from ingest.harmonise.substances import Own
 from ingest.harmonise.uses import harmonise_uses
+from ingest.lake.encryption import begin_writing
 from ingest.lake.isolated import isolated
+from ingest.lake.pack import changing, drop_left
 from ingest.lake.parquet import columns_hash, to_parquet
 from ingest.lake.plan import (
     UNKNOWN_PARTICIPANT,
@@ -109,6 +111,7 @@ def kept_batch(study: Study, run: str, number: int) -> list[str]:
 def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
     """Decode the exports and commit them to the lake; one that cannot be read is refused, the others go on."""
     with in_use(study.identity):
+        begin_writing(study.lake)
         return _load_batch(study, tokens, progress)
 
 
@@ -128,6 +131,9 @@ def _load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None
             progress()
         for folder in sorted(touched):
             retire_replaced(study, folder, known, store)
+    if STUDY_LOGS in touched:
+        for owner in participants(study.lake):
+            drop_left(study, owner)
     return result
 
 
@@ -294,7 +300,8 @@ def _commit(study: Study, base: Manifest, tally: Tally, rows: Rows, facts: Expor
     own = rows.get(base.participant_id, {})
     if tally.refusals:
         own = {**own, "quarantine": _quarantine(tally, facts, base.participant_id)}
-    commit(study.lake, replace(base, covers=_covers(own)), own)
+    with changing(study.identity, base.participant_id):
+        commit(study.lake, replace(base, covers=_covers(own)), own)
 
 
 def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
@@ -308,7 +315,8 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
         mine = manifest(study.lake, participant_id, base.source_file_id)
         if participant_id not in rows:
             if mine is not None and mine.rows_hash is not None:
-                retire(study.lake, mine)
+                with changing(study.identity, participant_id):
+                    retire(study.lake, mine)
             continue
         kept = len(
             pc.unique(pa.chunked_array([t["source_row"].combine_chunks() for t in rows[participant_id].values()]))
@@ -321,12 +329,14 @@ def _commit_shares(study: Study, base: Manifest, rows: Rows) -> dict[str, int]:
             share = {"read": kept, "kept": kept, "duplicate": 0, "ignored": 0, "quarantined": 0}
             of = replace(base, participant_id=participant_id, status="loaded", counts=share, ignored={}, classes={},
                          rows_hash=rows_hash, covers=_covers(rows[participant_id]))  # fmt: skip
-            commit(study.lake, of, rows[participant_id], parquet)
+            with changing(study.identity, participant_id):
+                commit(study.lake, of, rows[participant_id], parquet)
             rest["read"] -= kept
         else:
             rest["duplicate"] += kept
             if mine is not None:
-                retire(study.lake, mine)
+                with changing(study.identity, participant_id):
+                    retire(study.lake, mine)
     return rest
 
 

@@ -24,8 +24,9 @@ from ingest.decode.registry import decoder, decoders, reports_uses
 from ingest.harmonise.identity import make_key, people, write_links
 from ingest.harmonise.person import Person
 from ingest.harmonise.substances import registry_digest
+from ingest.lake.pack import changing, drop_left
 from ingest.lake.removal import remove_erased
-from ingest.lake.store import every_commit, manifests, retire
+from ingest.lake.store import Commit, every_commit, manifests, retire
 from ingest.lake.sweep import sweep
 
 LAYOUT = "4"
@@ -136,7 +137,7 @@ def _plan(study: Study, progress: Callable[[int], None]) -> Plan:
         held = _Held(study)
         for folder in sorted({folder for folder, sfid in store.absent() if sfid in held.of(_owner(folder, known))}):
             retire_replaced(study, folder, known, store)
-        sweep(study, held.of, now.timestamp() - _STALE_S)
+        sweep(study, held.commits, now.timestamp() - _STALE_S)
         result.present = len(tokens)
         present = store.present()
         for arrival in present:
@@ -151,13 +152,18 @@ class _Held:
     """Which exports the lake holds of whom, and from which inputs, when it was looked at."""
 
     def __init__(self, study: Study) -> None:
+        self._commits = dict(every_commit(study.lake))
         self._found = {
-            owner: {each.source_file_id: each.inputs_hash for each in of} for owner, of in every_commit(study.lake)
+            owner: {each.source_file_id: each.inputs_hash for each in of} for owner, of in self._commits.items()
         }
 
     def of(self, owner: str) -> dict[str, str]:
         """inputs_hash by source_file_id."""
         return self._found.get(owner, {})
+
+    def commits(self, owner: str) -> list[Commit]:
+        """The manifests in short."""
+        return self._commits.get(owner, [])
 
 
 def _retire_put_right(study: Study, store: Arrivals, present: set[str], known: dict[str, Person]) -> None:
@@ -174,12 +180,16 @@ def retire_replaced(study: Study, folder: str, known: dict[str, Person], store: 
     A load does so when the newer one stands, and every look for all folders: one may have ended in between.
     """
     present = store.present_ids(folder)
-    held = manifests(study.lake, _owner(folder, known))
-    for old in held:
-        if old.source_file_id not in present and any(
-            old.source == new.source and set(old.members) < set(new.members) for new in held
-        ):
-            retire(study.lake, old)
+    owner = _owner(folder, known)
+    with changing(study.identity, owner):
+        held = manifests(study.lake, owner)
+        for old in held:
+            if old.source_file_id not in present and any(
+                old.source == new.source and set(old.members) < set(new.members) for new in held
+            ):
+                retire(study.lake, old)
+    if any(each.packed for each in held):
+        drop_left(study, owner)
 
 
 def owner_of(arrival: Arrival, known: dict[str, Person]) -> str:

@@ -21,11 +21,13 @@ from ingest._core.roster import NOBODY, RosterEntry
 from ingest._core.study import Study, consent_lock, read_roster
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import read_cohort_state
+from ingest.lake.pack import reading
 from ingest.mart.rebuild import mart_states
 from ingest.publish import ops
 from ingest.publish.backlog import shown_by, silent, unpublished
 from ingest.publish.duckdb_warehouse import DuckdbWarehouse
 from ingest.publish.gate import Gate, gate
+from ingest.publish.lake_files import Parameters
 from ingest.publish.stale import Held, Plan, cohort_state, plan
 from ingest.publish.tables import cohort_row, select, select_cohort
 
@@ -44,7 +46,7 @@ class Warehouse(Protocol):
     def held(self) -> AbstractContextManager[Held]: ...
     def changed(self, has: Held, todo: Plan) -> AbstractContextManager[None]: ...
     def source(self) -> duckdb.DuckDBPyConnection: ...
-    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> Callable[[], int]: ...
+    def insert(self, table: str, sql: str, parameters: Parameters, ids: list[str] | None) -> Callable[[], int]: ...
     def insert_arrow(self, table: str, rows: pa.Table) -> None: ...
     def admit(self, to: Gate) -> None: ...
     def size_bytes(self) -> int: ...
@@ -124,7 +126,7 @@ def _tried(
 ) -> Published:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with in_use(study.identity):
+            with in_use(study.identity), reading(study.identity):
                 return _publish(study, people, now, progress, run, scrub)
         except Again:
             if attempt == _ATTEMPTS:

@@ -35,7 +35,7 @@ WITHHELD_SETTINGS = {
 }
 WITHHELD_SETTINGS |= {"landing", "lake", "object_storage"}  # addresses, with names of buckets
 WITHHELD_SETTINGS |= {"engine", "spark", "workers"}  # where the work runs, with names of machines
-WITHHELD_SETTINGS |= {"audit", "access"}  # how the study is kept, not what its rows are
+WITHHELD_SETTINGS |= {"audit", "access", "lake_encryption"}  # how the study is kept, not what its rows are
 _WITHIN = {"safety": {"contact", "protocol"}, "logs": {"__all__": {"files"}}}
 _FIELD_KEYS = ("name", "type", "description", "unit", "source", "basis", "constraints")
 _KEYS_ELSEWHERE = (
