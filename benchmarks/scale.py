@@ -95,9 +95,8 @@ def land(folder: Path, files: list[tuple[str, bytes]]) -> int:
 @part
 def decode(root: str) -> dict[str, Any]:
     """Landing to lake."""
-    from ingest.engine.engine import engine_of
-
     from ingest._core.study import open_study
+    from ingest.engine.engine import engine_of
     from ingest.lake.plan import plan
 
     study = open_study(Path(root))
@@ -110,9 +109,8 @@ def decode(root: str) -> dict[str, Any]:
 @part
 def marts(root: str) -> dict[str, Any]:
     """Lake to marts, all participants."""
-    from ingest.engine.engine import engine_of
-
     from ingest._core.study import open_study
+    from ingest.engine.engine import engine_of
     from ingest.mart.rebuild import stale
 
     study = open_study(Path(root))
@@ -251,8 +249,9 @@ def main() -> None:
                   "warehouse MB": f"{costs['publish']['bytes'] / 1e6:.0f}",
                   "warehouse rows": f"{costs['publish']['done']:,}"} for people, costs in found]))  # fmt: skip
     people, costs = found[-1]
-    print(f"\nlake to marts of {people:,} people: {costs['marts']['s']:.0f} s, "
-          f"{costs['marts']['most_mb'] / 1000:.1f} GB (wanted of 5,000: at most {MOST_S} s and {MOST_GB} GB)")  # fmt: skip
+    memory_gb = costs["marts"]["most_mb"] / 1000
+    print(f"\nlake to marts of {people:,} people: {costs['marts']['s']:.0f} s, {memory_gb:.1f} GB")
+    print(f"wanted of 5,000 people: at most {MOST_S} s, {MOST_GB} GB")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,16 +52,23 @@ def decode_batches(job: Job, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     """For mapInArrow: of each row (task, items) the exports with these tokens, decoded; yields rows of ANSWER."""
     for batch in rows:
         for row in batch.to_pylist():
-            tokens = row["items"]
-            said = answered(job, lambda study, tokens=tokens: load_batch(study, tokens).counts())
+            said = answered(job, partial(_load, row["items"]))
             yield pa.RecordBatch.from_pylist([{"task": row["task"], "answer": said}], schema=ANSWER)
 
 
 def build_group(job: Job, rows: pa.Table) -> pa.Table:
     """For applyInArrow: the marts of a group's participants, built; gives a row of ANSWER."""
     (row,) = rows.to_pylist()
-    said = answered(job, lambda study: asdict(rebuild(study, row["items"])))
+    said = answered(job, partial(_rebuild, row["items"]))
     return pa.Table.from_pylist([{"task": row["task"], "answer": said}], schema=ANSWER)
+
+
+def _load(tokens: list[str], study: Study) -> Done:
+    return load_batch(study, tokens).counts()
+
+
+def _rebuild(ids: list[str], study: Study) -> Done:
+    return asdict(rebuild(study, ids))
 
 
 def answered(job: Job, do: Callable[[Study], Done]) -> str:
