@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import logging
 import os
@@ -9,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import sqlglot
-from pyspark.sql import SparkSession
 from sqlglot import exp
 
 from ingest._core.contract import LAKE, MART, PUBLISH, arrow_schema, fields, published_tables, tables
 from ingest._core.errors import WrongUse
 from ingest._core.study import open_study
 from ingest.lake.pack import compact
-from ingest.lake.store import manifest_path, manifests, participants, read_all
-from ingest.report.catalog import committed_files, ddl, location_of, rendered
+from ingest.report.catalog import committed_files, ddl, rendered
 from studies import COMMAND, PROJECT, command, rows
 
 KNOWN = sorted((*tables(LAKE), *tables(MART)))
@@ -47,30 +46,11 @@ def compacted(demo_done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return root
 
 
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """A real local Spark, in UTC."""
-    folder = tmp_path_factory.mktemp("spark")
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    session = (
-        SparkSession.builder.master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.sql.warehouse.dir", str(folder))
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    yield session
-    session.stop()
-
-
-def _sorted(table: pa.Table) -> list[tuple[Any, ...]]:
+def in_order(table: pa.Table) -> list[tuple[Any, ...]]:
     return sorted((tuple(row.values()) for row in table.to_pylist()), key=repr)
 
 
-def _contract(table: str, found: pa.Table) -> pa.Table:
+def of_contract(table: str, found: pa.Table) -> pa.Table:
     """What came, if it has the contract's columns in their order and types."""
     wanted = arrow_schema(table)
     assert found.column_names == wanted.names, table
@@ -79,7 +59,7 @@ def _contract(table: str, found: pa.Table) -> pa.Table:
 
 def is_the_warehouse(root: Path, read: Reader) -> None:
     """What a reader sees, records by way of their versions as the warehouse takes them, is what the warehouse holds."""
-    seen = {table: _contract(table, read(root, table)) for table in KNOWN}
+    seen = {table: of_contract(table, read(root, table)) for table in KNOWN}
     compared = 0
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -98,10 +78,8 @@ def is_the_warehouse(root: Path, read: Reader) -> None:
     assert compared > 15
 
 
-def _committed(root: Path) -> pl.DataFrame:
-    return pl.read_csv(
-        io.StringIO(committed_files(open_study(root))), infer_schema=False, missing_utf8_is_empty_string=True
-    )
+def listed(root: Path) -> pl.DataFrame:
+    return pl.DataFrame([*csv.DictReader(io.StringIO(committed_files(open_study(root))))])
 
 
 def by_polars(root: Path, table: str) -> pa.Table:
@@ -111,7 +89,7 @@ def by_polars(root: Path, table: str) -> pa.Table:
     frame = frame.with_columns(pl.col("file").str.strip_prefix(f"{at}/"))
     of_marts = table in tables(MART)
     on = ["file"] if of_marts else ["file", "source_file_id"]
-    return frame.join(_committed(root).filter(table=table), on=on, how="semi").drop("file").to_arrow()
+    return frame.join(listed(root).filter(table=table), on=on, how="semi").drop("file").to_arrow()
 
 
 def by_duckdb(root: Path, table: str) -> pa.Table:
@@ -119,7 +97,7 @@ def by_duckdb(root: Path, table: str) -> pa.Table:
     at = root / "lake"
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("committed", _committed(root).to_arrow())
+        connection.register("committed", listed(root).to_arrow())
         on = "" if table in tables(MART) else " AND c.source_file_id = t.source_file_id"
         return connection.execute(
             f"SELECT t.* EXCLUDE (filename) FROM read_parquet('{at}/{table}/*/*.parquet', hive_partitioning = true,"
@@ -147,63 +125,6 @@ def test_all_files_of_a_table_have_its_schema(when: str, request: pytest.Fixture
         wanted = [(each.name, each.type) for each in arrow_schema(table)]
         for path in found:
             assert [(each.name, each.type) for each in pq.read_schema(path)] == wanted, path
-
-
-def test_spark_reads_what_the_warehouse_holds(spark: SparkSession, demo_done: Path, compacted: Path) -> None:
-    def plain(root: Path, table: str) -> pa.Table:
-        names = arrow_schema(table).names
-        return spark.read.parquet(str(root / "lake" / table)).select(*names).toArrow()
-
-    for table in ("night", "quarantine"):
-        assert _sorted(plain(demo_done, table)) == _sorted(plain(compacted, table)) != []
-    for statement in ddl("spark", location_of(open_study(compacted)), "our_sleep"):
-        spark.sql(statement)
-
-    def by_view(root: Path, table: str) -> pa.Table:
-        return spark.sql(f"SELECT * FROM our_sleep.{table}_committed").toArrow()
-
-    is_the_warehouse(compacted, by_view)
-    told = {row["col_name"]: row for row in spark.sql("DESCRIBE our_sleep.night").collect()}
-    assert told["tst_min"]["data_type"] == "double"
-    text = next(each["description"] for each in fields("night", LAKE) if each["name"] == "tst_min")
-    assert told["tst_min"]["comment"].startswith(text)
-
-
-def test_what_is_not_committed_is_left_out(spark: SparkSession, compacted: Path, tmp_path: Path) -> None:
-    root = tmp_path / "study"
-    shutil.copytree(compacted, root)
-    study = open_study(root)
-    of_all = [each for person in participants(study.lake) for each in manifests(study.lake, person)]
-    out = next(each for each in of_all if each.packed and "sleep_session" in each.packed)
-    one = out.participant_id
-    # A file of a killed run, an export that was taken out of a packed file, and marts of somebody without a state.
-    left = next((root / "lake" / "sleep_session" / f"participant_id={one}").iterdir())
-    shutil.copy(left, left.with_name(f"{'0' * 64}.{'0' * 16}.parquet"))
-    path = manifest_path(study.lake, one, out.source_file_id)
-    assert isinstance(path, Path)
-    path.unlink()
-    (root / "lake" / "_mart" / f"{one}.json").unlink()
-    wanted = read_all(study.lake, [each for each in of_all if each != out])
-    for statement in ddl("spark", location_of(study), "crashed"):
-        spark.sql(statement)
-    for table in ("sleep_session", "quarantine"):
-        whole = by_arrow(root, table)
-        seen = [
-            spark.sql(f"SELECT * FROM crashed.{table}_committed").toArrow(),
-            by_polars(root, table),
-            by_duckdb(root, table),
-        ]
-        for each in seen:
-            assert _sorted(_contract(table, each)) == _sorted(wanted[table])
-        assert len(whole) > len(wanted[table]) or table == "quarantine"
-    nights = [
-        by_polars(root, "night"),
-        by_duckdb(root, "night"),
-        spark.sql("SELECT * FROM crashed.night_committed").toArrow(),
-    ]
-    for each in nights:
-        assert one not in each["participant_id"].to_pylist()
-        assert len(each) == len(by_arrow(root, "night").filter(ds.field("participant_id") != one)) > 0
 
 
 @pytest.mark.parametrize("engine", ["spark", "trino", "athena"])
