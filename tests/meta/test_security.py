@@ -20,7 +20,7 @@ ROWS = {
     and cells[0] != "property"
 }  # fmt: skip
 MUST_STAND_THERE = {
-    "roles", "rows by role", "the warehouse file is closed", "audit", "the audit only grows",
+    "a second person", "Airflow forgets", "roles", "rows by role", "the warehouse file is closed", "audit", "the audit only grows",
     "identity apart", "nothing personal is decoded", "a planted name goes nowhere", "the key may stand elsewhere",
     "the key may change", "an encrypted lake", "its keys stay in identity/", "encryption is turned on and off",
     "mutated files", "XComs are counts", "passwords are not told",
