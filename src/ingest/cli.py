@@ -13,6 +13,8 @@ import typer
 from ingest._core.errors import IngestError, WrongUse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ingest._core.study import Study
     from ingest.erase import Erased
     from ingest.mart.cohort import Associated
@@ -309,16 +311,25 @@ def erase(
     context: typer.Context,
     participant: Annotated[str, typer.Argument(help="A ref of roster.csv, or a participant_id.")],
     yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone: say so.")] = False,
+    airflow: Annotated[
+        bool, typer.Option("--airflow", help="Also take the ids out of the database and logs of the Airflow here.")
+    ] = False,
     purpose: Purpose = None,
 ) -> None:
     """Remove a participant from all stores, and say what remains."""
     from ingest.erase import erase as do
+    from ingest.erase import forget_in_airflow, ids_of
     from ingest.publish.audit import acting
 
     if not yes:
         raise WrongUse("an erasure cannot be undone; add --yes to do it")
+    study = _study(context)
+    ids = ids_of(study, participant)
     with acting(purpose=purpose):
-        done = do(_study(context), participant)
+        done = do(study, participant)
+    if airflow:
+        done.remains = [line for line in done.remains if not line.startswith("Airflow:")]
+        done.remains += [f"Airflow: {line}" for line in forget_in_airflow(ids)]
     _show_erased(done)
 
 
@@ -447,7 +458,7 @@ def serve(
 @app.command()
 def release(
     context: typer.Context,
-    name: Annotated[str, typer.Option("--as", help="Its name, such as 2026-12.")],
+    name: Annotated[str | None, typer.Option("--as", help="Its name, such as 2026-12.")] = None,
     tables: Annotated[
         str | None, typer.Option(help="Tables, separated by commas; `default` is those without it.")
     ] = None,
@@ -455,11 +466,25 @@ def release(
     aggregates: Annotated[
         bool, typer.Option("--aggregates", help="Tables of the cohort instead, without small cells.")
     ] = False,
+    approve: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Let this one go that somebody else made.")
+    ] = None,
+    reject: Annotated[str | None, typer.Option(metavar="NAME", help="Take this one away, which waits.")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="List those that wait for an approval.")] = False,
     purpose: Purpose = None,
 ) -> None:
     """A frozen set of tables to hand out: Parquet, CSV, a data package, checksums."""
     from ingest.publish.audit import acting
 
+    if sum((name is not None, approve is not None, reject is not None, pending)) != 1:
+        raise WrongUse("say one of --as NAME, --approve NAME, --reject NAME and --pending")
+    if name is None:
+        if tables is not None or to is not None or aggregates:
+            raise WrongUse("--tables, --to and --aggregates go with --as; what waits keeps what it was made with")
+        with acting(purpose=purpose):
+            for line in _of_pending(_study(context), approve, reject):
+                typer.echo(line)
+        return
     if aggregates:
         from ingest.report.aggregates import release_aggregates
         from ingest.report.aggregates import said as said_of
@@ -478,6 +503,19 @@ def release(
         done = write(_study(context), name, tables, to)
     for line in said(done):
         typer.echo(line)
+
+
+def _of_pending(study: Study, approve: str | None, reject: str | None) -> Iterator[str]:
+    """Approve or reject a release that waits, else list those that do."""
+    from ingest.report import approval
+
+    if approve is not None:
+        yield f"approved; {approval.approve(study, approve)} stands"
+    elif reject is not None:
+        approval.reject(study, reject)
+        yield f"rejected; {reject} is gone"
+    else:
+        yield from approval.listed(study)
 
 
 @app.command()

@@ -4,7 +4,10 @@ nothing left to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from ingest._core.contract import PUBLISH, fields, published_tables
 from ingest._core.csv_edit import without_rows
 from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import TMP_PREFIX, locked, remove, write_bytes
+from ingest._core.keys import former_keys
 from ingest._core.pseudonyms import participant_id as id_of
 from ingest._core.pseudonyms import read_key
 from ingest._core.roster import NOBODY, STUDY_LOGS
@@ -38,6 +42,9 @@ from ingest.report.pages.writing import remove_pages
 from ingest.report.releases import elsewhere, remove_releases
 
 _BEING_WRITTEN_S = 60
+
+
+_FORGET = "ingest_airflow.forget"
 
 
 @dataclass
@@ -64,7 +71,7 @@ def erase(study: Study, participant: str) -> Erased:
     with locked(study.identity / ".erase.lock", "another erasure"), audited(study, "erase", [pid]) as entry:
         add_tombstone(study.identity, pid, clock.now().date())
         now = open_study(study.root)
-        drop_begun(now.root)
+        drop_begun(now)
         done = Erased()
         folders = _own_folders(now, pid)
         done.removed["lake_files"] = remove_participant(now.lake, pid)
@@ -86,6 +93,37 @@ def erase(study: Study, participant: str) -> Erased:
         done.remains = _remains(now, folders, handed_out, outside)
         entry.counts = done.counts()
     return done
+
+
+def ids_of(study: Study, participant: str) -> list[str]:
+    """The participant_id of a ref or participant_id, and those under the study's former keys, where the ref is known:
+    it is given, or stands in roster or `identity/`. Raises as `find`.
+    """
+    pid, key = find(study, participant), read_key(study.identity / "key")
+    ref = read_links(study).get(pid, participant)
+    known = {id_of(key, each): each for each in (*study.roster.entries, *study.roster.waiting, ref)}
+    former = former_keys(study.identity, key)
+    return [pid, *(id_of(each, known[pid]) for each in former if pid in known)]
+
+
+def forget_in_airflow(ids: Sequence[str]) -> list[str]:
+    """Take participant_ids out of the Airflow of this machine: its database, rewritten, and its local logs; what was
+    done and what remains, in lines.
+
+    Raises WrongUse where Airflow is not installed, Terminal where its database cannot be reached or still holds one.
+    """
+    if importlib.util.find_spec("airflow") is None:
+        raise WrongUse("--airflow: Airflow is not installed here; say so where its database can be reached")
+    # A process of its own: importing Airflow takes seconds and sets up logging.
+    command = [sys.executable, "-m", _FORGET, "--rewrite", *ids]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ids of ours
+    lines = [line for line in said.stdout.splitlines() if line.startswith(("deleted:", "emptied:", "over", "remains:"))]
+    if said.returncode == 1:
+        raise Terminal(f"Airflow's database still names the participant: {'; '.join(lines)}; erase again")
+    if said.returncode != 0:
+        raise Terminal("Airflow's database could not be reached; the rest is erased. Set what Airflow needs here "
+                       "(AIRFLOW_HOME, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN), and erase again")  # fmt: skip
+    return lines
 
 
 def find(study: Study, participant: str) -> str:
@@ -209,5 +247,5 @@ def _checklist(study: Study, folders: list[str], handed_out: int, outside: list[
         yield f"releases outside the study: {place}; delete it and ask whoever has a copy"
     yield "backups and snapshots of this folder, the database and its write-ahead log: they end with their retention"
     yield "whoever has an older warehouse file open, or copied rows out of it, still has them"
-    yield ("Airflow: forms, rendered fields and logs of earlier runs may name the participant_id; docs/privacy.md says "
-           "how they go")  # fmt: skip
+    yield ("Airflow: forms, rendered fields and logs of earlier runs may name the participant_id; `ingest erase "
+           "--airflow`, where its database can be reached, takes it out")  # fmt: skip

@@ -21,6 +21,7 @@ from ingest._core.acknowledgements import acknowledgements_path
 from ingest._core.errors import WrongUse
 from ingest._core.files import locked, remove, sync_folder, write_bytes
 from ingest._core.keys import (
+    CHANGED,
     CHECK,
     FORMER,
     KEY_BYTES,
@@ -34,8 +35,9 @@ from ingest._core.keys import (
     with_former,
     write_check,
 )
+from ingest._core.object_files import ObjectPath
+from ingest._core.places import take_place, wipe
 from ingest._core.pseudonyms import participant_id as id_of
-from ingest._core.settings_storage import is_url
 from ingest._core.study import PARTICIPANT_FILES, Study, open_study, read_roster
 from ingest._core.tombstones import TOMBSTONES
 from ingest.harmonise.identity import LINKS, read_links
@@ -44,6 +46,7 @@ from ingest.lake.cohort_store import read_cohort_state
 from ingest.lake.load import load_batch
 from ingest.lake.plan import plan
 from ingest.mart.rebuild import rebuild, stale
+from ingest.publish.audit import audited
 from ingest.publish.warehouse import Published, publish_study
 
 BESIDE = ".rekey"
@@ -71,21 +74,19 @@ def rekey(study: Study, source: str | None = None, tell: Said = lambda line: Non
     `source` (`file:/PATH`, `env:VARIABLE`, `airflow:CONNECTION`).
 
     Called again after whatever end, it completes what was begun; where the source has the present key it publishes
-    what is not published under it. Raises WrongUse where the source is no place or the lake no folder; Transient
-    where another change or an erasure runs; Terminal where the source holds no key, and what decoding and publishing
-    raise.
+    what is not published under it. Raises WrongUse where the source is no place; Transient where another change or an
+    erasure runs; Terminal where the source holds no key, and what decoding and publishing raise.
     """
-    if is_url(study.settings.lake):
-        raise WrongUse(
-            "study.yaml, lake: a lake in an object store does not change its key in place; let `lake: lake` "
-            "stand there, run, change the key, and copy the folder lake to a new prefix"
-        )
     done = Rekeyed()
     with (
         locked(study.identity / ".rekey.lock", "another change of the key"),
         locked(study.identity / ".erase.lock", "an erasure"),
+        audited(study, "rekey") as entry,
     ):
-        if not (study.identity / MARKER).exists():
+        began, changed = ((study.identity / each).exists() for each in (MARKER, CHANGED))
+        if changed and not began:
+            drop_begun(study)
+        elif not began:
             beside = _prepared(study, source)
             if beside is None:
                 tell("that is the present key; what is not published under it is published now")
@@ -100,6 +101,8 @@ def rekey(study: Study, source: str | None = None, tell: Said = lambda line: Non
         done.reports = _remove_reports(now, _former_ids(now))
         tell("publishing")
         done.published = publish_study(now, scrub=True)
+        remove(study.identity / CHANGED)
+        entry.counts = {"exports": done.decoded + done.carried.exports, **done.published.counts()}
     return done
 
 
@@ -110,9 +113,12 @@ def move_key(study: Study, source: str) -> None:
     write_bytes(study.identity / "key", source.encode() + b"\n", 0o600)
 
 
-def drop_begun(root: Path) -> None:
+def drop_begun(study: Study) -> None:
     """Take away what a change of the key had built so far; the next one begins anew."""
-    shutil.rmtree(root / BESIDE, ignore_errors=True)
+    if (study.root / BESIDE).exists():
+        if isinstance(study.lake, ObjectPath):
+            wipe(study.lake / BESIDE)
+        shutil.rmtree(study.root / BESIDE, ignore_errors=True)
 
 
 def _prepared(study: Study, source: str | None) -> Study | None:
@@ -122,9 +128,9 @@ def _prepared(study: Study, source: str | None) -> Study | None:
     old = read_key(study.identity / "key")
     root, identity = study.root / BESIDE, study.root / BESIDE / "identity"
     if (identity / CHECK).exists() and not _continues(identity, old, source):
-        drop_begun(study.root)
+        drop_begun(study)
     if not (identity / CHECK).exists():
-        drop_begun(study.root)
+        drop_begun(study)
         new = key_at(source) if source else os.urandom(KEY_BYTES)
         if new == old:
             return None
@@ -134,7 +140,12 @@ def _prepared(study: Study, source: str | None) -> Study | None:
         (root / _LAKE).mkdir(exist_ok=True)
         write_check(identity, new)
     _bring_up_to_date(study, root)
-    return Study(root, study.settings, read_roster(root))
+    return Study(root, study.settings.model_copy(update={"lake": _lake_beside(study)}), read_roster(root))
+
+
+def _lake_beside(study: Study) -> str:
+    """Where the new lake is built: in a folder of its own, or below a hidden name of the prefix."""
+    return f"{study.settings.lake}/{BESIDE}" if isinstance(study.lake, ObjectPath) else _LAKE
 
 
 def _continues(identity: Path, old: bytes, source: str | None) -> bool:
@@ -198,21 +209,28 @@ def _change(study: Study) -> None:
             if path.exists():
                 write_bytes(beside / "identity" / path.name, _mapped(path.read_bytes(), ids), 0o600)
         write_bytes(marker, b"lake and key change places; `ingest rekey` completes it\n", 0o600)
-    if (beside / _LAKE).exists():
-        lake = study.root / study.settings.lake
-        if lake.exists():
-            os.rename(lake, beside / "former-lake")
-        os.rename(beside / _LAKE, lake)
-        sync_folder(study.root)
+    _change_lake(study, beside)
     for name in (acknowledgements_path(study.root).name,):
         if (beside / name).exists():
             write_bytes(study.root / name, (beside / name).read_bytes())
     for name in (*_BY_ID, *_IN_IDENTITY):
         if (beside / "identity" / name).exists():
             write_bytes(study.identity / name, (beside / "identity" / name).read_bytes(), 0o600)
+    write_bytes(study.identity / CHANGED, b"the warehouse is to be published; `ingest rekey` completes it\n", 0o600)
     remove(marker)
     sync_folder(study.identity)
-    drop_begun(study.root)
+    drop_begun(study)
+
+
+def _change_lake(study: Study, beside: Path) -> None:
+    lake = study.lake
+    if isinstance(lake, ObjectPath):
+        take_place(lake / BESIDE, lake)
+    elif (beside / _LAKE).exists():
+        if lake.exists():
+            os.rename(lake, beside / "former-lake")
+        os.rename(beside / _LAKE, lake)
+        sync_folder(study.root)
 
 
 def _mapped(data: bytes, ids: Mapping[str, str]) -> bytes:

@@ -33,6 +33,7 @@ from ingest._core.contract import published_tables
 from ingest._core.errors import IngestError
 from ingest._core.files import storage_error
 from ingest._core.study import open_study
+from ingest.report.audit import audit
 from ingest.report.verify import verify
 from studies import PROJECT, SAY_WHEN, as_json, files, fitbit_nights, land, make_study, silent, write_roster
 
@@ -239,11 +240,12 @@ def differences(root: Path, wanted: Whole) -> list[str]:
 
 
 def broken(root: Path) -> list[str]:
-    """What `ingest verify` finds, asked in a process of its own so that no file stays open in this one."""
+    """What `ingest verify` and `ingest audit` find, asked in a process of its own so that no file stays open here."""
     told, end = os.pipe()
 
     def ask() -> None:
         found = [f"{each.invariant}: {each.where}" for each in verify(open_study(root))]
+        found += [f"audit: {each}" for each in audit(open_study(root)).breaks]
         os.write(end, json.dumps(found).encode())
 
     process = Forked(ask)

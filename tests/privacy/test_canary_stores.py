@@ -22,7 +22,8 @@ from ingest.decode.registry import decoder, decoders
 from ingest.publish.warehouse import publish_study
 from plants import places
 from publish.test_postgres import on
-from studies import change_settings, command, land, make_study, rows
+from serve.running import all_answers, running
+from studies import change_settings, command, land, make_study, pid, rows
 from unpacked import naming, of_database
 
 WORD = "Zebrowskaxyq"
@@ -98,10 +99,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
     change_settings(root, publish={"stages": True})
     for words in (("--log-format", "json", "--verbose", "run"), ("run", "--explain"), ("status",), ("associate",),
                   ("status", "--format", "json"), ("verify",), ("query", "select * from night_wide"),
-                  ("query", "select * from quarantine"), ("release", "--as", "first"), ("rekey",)):  # fmt: skip
+                  ("query", "select * from quarantine"), ("release", "--as", "first"), ("rekey",), ("report", "--all"),
+                  ("audit", "--last", "0"), ("audit", "--format", "json")):  # fmt: skip
         done = command("--study", root, *words)
         assert done.returncode in (0, 1), (words, done.stderr[-2000:])
         said[" ".join(words)] = done.stdout + done.stderr
+    with running(root, root.parent / "serve.log") as server:
+        for path, body in all_answers(server, pid(root, REF)).items():
+            said[f"served {path}"] = body.decode()
+    said["the server's log"] = (root.parent / "serve.log").read_text()
     return root, said
 
 
@@ -111,6 +117,8 @@ def test_no_store_holds_a_planted_word(ran: tuple[Path, dict[str, str]]) -> None
     landed = b"".join(path.read_bytes() for path in (root / "landing").rglob("*") if path.is_file())
     assert all(landed.count(word.encode()) > 30 for word in WORDS)
     assert naming(root, WORDS, PRIVATE) == {}
+    assert {path.name for path in (root / "reports").rglob("*.html")} > {"cohort.html", "intake.html"}
+    assert (root / "audit" / "audit.jsonl").read_text().count('"action":"serve"') > 10
     assert rows(root, "select count(*) > 0 from night") == [(True,)]
     found = dict(rows(root, "select source, sum(coalesce(kept, 0)) from source_file group by 1"))
     assert found.keys() >= {each.source for each in decoders()}
@@ -123,6 +131,9 @@ def test_no_message_holds_a_planted_word(ran: tuple[Path, dict[str, str]]) -> No
     _, said = ran
     assert "event" in said["--log-format json --verbose run"]
     assert f"decoder {CRASHING} failed on export" in said["a run with a fault"]
+    assert said["audit --last 0"].count(" serve  done") == 0  # it was asked before
+    assert "GET /intake" in said["the server's log"]
+    assert sum(words.startswith("served ") and words.endswith(".csv") for words in said) > 10
     for words, text in said.items():
         assert [word for word in WORDS if word.lower() in text.lower()] == [], (words, re.findall(f".*{WORD}.*", text))
 

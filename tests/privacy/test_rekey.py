@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +39,21 @@ from ingest.erase import erase
 from ingest.rekey import BESIDE, move_key, rekey
 from ingest.report.verify import verify
 from privacy.test_erase import naming
-from studies import arguments, as_json, command, files, fitbit_nights, land, make_study, pid, rows, run
+from stores import Bucket
+from studies import (
+    PROJECT,
+    arguments,
+    as_json,
+    change_settings,
+    command,
+    files,
+    fitbit_nights,
+    land,
+    make_study,
+    pid,
+    rows,
+    run,
+)
 from tries import SOAK
 
 NEW = "c3" * 32
@@ -51,11 +66,11 @@ def at_new_key(root: Path, word: str = NEW) -> str:
     return f"file:{path}"
 
 
-def rekey_frozen(root: Path) -> None:
+def rekey_frozen(root: Path, source: str | None = None) -> None:
     """The change in this process, with the clock of the runs; only for processes of their own."""
     clock.now = lambda: FROZEN  # type: ignore[assignment]
     pa.set_cpu_count(1)  # type: ignore[no-untyped-call]
-    rekey(open_study(root), at_new_key(root))
+    rekey(open_study(root), source or at_new_key(root))
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +269,49 @@ def test_with_the_present_key_nothing_is_made_anew(before: Path, tmp_path: Path)
     with pytest.raises(WrongUse, match="another key stands there"):
         move_key(open_study(root), at_new_key(root))
     assert leftovers(root) == []
+
+
+def test_a_lake_in_a_bucket_changes_its_key_in_place(
+    before: Path, made_with_it: Path, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    root = copied(before, tmp_path / "study")
+    bucket.upload(root / "lake", "of a study/lake")
+    shutil.rmtree(root / "lake")
+    change_settings(root, lake=f"s3://{bucket.name}/of a study/lake", **bucket.settings)
+    former, wanted = {pid(before, ref) for ref in ("K01", "K02")}, files(made_with_it / "lake")
+
+    # A client's threads do not live on in a forked process, so this one is begun anew.
+    said = [sys.executable, "-c", _DIES, str(root), at_new_key(root)]
+    env = os.environ | {"PYTHONPATH": str(PROJECT / "tests")}
+    assert subprocess.run(said, env=env, check=False).returncode == -9
+    assert bucket.objects("of a study/lake").keys() < wanted.keys() | {f"{BESIDE}/{name}" for name in wanted}
+    with pytest.raises(Transient, match="`ingest rekey` completes it"):
+        run(root)
+    monkeypatch.setattr(clock, "now", lambda: FROZEN)
+    rekey(open_study(root))
+    assert bucket.objects("of a study/lake") == wanted
+    assert tables_of(root) == tables_of(made_with_it)
+    assert broken(root) == []
+    kept = bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]
+    assert [each["Key"] for each in kept if ".rekey" in each["Key"] or any(who in each["Key"] for who in former)] == []
+    assert not (root / BESIDE).exists()
+
+
+_DIES = """
+import os, signal, sys
+from pathlib import Path
+from s3fs import S3FileSystem
+from privacy.test_rekey import rekey_frozen
+
+asked, count = S3FileSystem._call_s3, [0]
+
+async def dying(self, method, *words, **said):
+    count[0] += method == "copy_object"
+    if count[0] > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await asked(self, method, *words, **said)
+
+S3FileSystem._call_s3 = dying
+rekey_frozen(Path(sys.argv[1]), sys.argv[2])
+"""

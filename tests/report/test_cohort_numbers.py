@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from ingest._core.contract import arrow_schema
 from ingest.publish.reading import DuckdbReader
 from ingest.report.cohort_numbers import Cohort, cohort_numbers
 from ingest.report.safe_tables import Limits
+from tries import tries
 
 PEOPLE = ["pa", "pb", "pc", "pd"]
 BEGUN = date(2026, 1, 30)
-TABLES = ("participant", "coverage", "night", "night_diary", "phase", "insomnia_week", "association", "dose_sleep")
+TABLES = ("participant", "coverage", "night", "night_diary", "phase", "insomnia_week", "association", "dose_sleep",
+          "flow")  # fmt: skip
 FEW = Limits(3)
 
 
@@ -55,16 +60,19 @@ def test_an_empty_warehouse_has_an_empty_cohort(warehouse: duckdb.DuckDBPyConnec
     found = numbers(warehouse)
     assert found.about == {}
     assert {name: len(getattr(found, name)) for name in vars(found) if name != "about"} == dict.fromkeys(
-        ("enrolled", "coverage", "measures", "states", "forest", "doses", "answers"), 0)  # fmt: skip
+        ("flow", "enrolled", "coverage", "measures", "states", "forest", "doses", "answers"), 0)  # fmt: skip
 
 
 def test_enrolment_by_month(warehouse: duckdb.DuckDBPyConnection) -> None:
     enrol(warehouse, PEOPLE[:3])
     enrol(warehouse, PEOPLE[3:], date(2026, 2, 1))
     assert numbers(warehouse).enrolled.to_pylist() == [
-        {"month": date(2026, 1, 1), "participants": 3, "status": "shown"},
+        {"month": date(2026, 1, 1), "participants": None, "status": "suppressed"},  # else, of four, one is left
         {"month": date(2026, 2, 1), "participants": None, "status": "suppressed"},
     ]
+    enrol(warehouse, [f"q{number}" for number in range(3)], date(2026, 3, 1))
+    enrol(warehouse, [f"r{number}" for number in range(4)], date(2026, 4, 1))
+    assert [row["participants"] for row in numbers(warehouse).enrolled.to_pylist()] == [None, None, 3, 4]
 
 
 def test_coverage_counts_dates_by_week_since_enrolment(warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -74,8 +82,10 @@ def test_coverage_counts_dates_by_week_since_enrolment(warehouse: duckdb.DuckDBP
     cover(warehouse, "pd", range(-3, 7), has_log=True)  # days before enrolment are in no week
     for person in PEOPLE[:2]:
         cover(warehouse, person, range(7, 9), has_sleep=True)
+    for person in PEOPLE[2:]:  # two others in the week after, so that what two weeks come to is about enough people
+        cover(warehouse, person, range(14, 16), has_sleep=True)
     found = {(row["week"], row["kind"]): row for row in numbers(warehouse).coverage.to_pylist()}
-    assert set(found) == {(week, kind) for week in (0, 1) for kind in ("night", "diary", "log")}
+    assert set(found) == {(week, kind) for week in (0, 1, 2) for kind in ("night", "diary", "log")}
     assert (found[0, "night"]["covered_pct"], found[0, "night"]["participants"]) == (75.0, 4)
     assert found[0, "log"]["covered_pct"] == 25.0
     assert found[0, "diary"]["covered_pct"] == 0.0
@@ -114,8 +124,112 @@ def test_states_of_few_are_hidden(warehouse: duckdb.DuckDBPyConnection) -> None:
                                       "state": state} for person, state in states.items()])  # fmt: skip
     assert numbers(warehouse).states.to_pylist() == [
         {"basis": "diary", "week": 0, "state": "episode", "participants": None, "status": "suppressed"},
-        {"basis": "diary", "week": 0, "state": "none", "participants": 3, "status": "shown"},
+        {"basis": "diary", "week": 0, "state": "none", "participants": None, "status": "suppressed"},
     ]
+
+
+FLOW = [("enrolled", ""), ("excluded", "no_export"), ("exported", ""), ("excluded", "no_night"), ("nights", ""),
+        ("excluded", "not_logged"), ("excluded", "outcome_missing"), ("analysed", "")]  # fmt: skip
+
+
+def flowing(gone: dict[str, int], analysed: int) -> list[dict[str, object]]:
+    """Rows of table flow, of how many are excluded for each reason and how many are left."""
+    left = analysed + sum(gone.values())
+    rows: list[dict[str, object]] = []
+    for position, (step, reason) in enumerate(FLOW, start=1):
+        left -= gone.get(reason, 0)
+        rows.append({"participant_id": "_cohort", "position": position, "step": step, "reason": reason,
+                     "n_participants": gone[reason] if reason else left})  # fmt: skip
+    return rows
+
+
+def test_an_exclusion_of_few_takes_with_it_what_it_would_follow_from(warehouse: duckdb.DuckDBPyConnection) -> None:
+    put(warehouse, "flow", flowing({"no_export": 3, "no_night": 1, "not_logged": 4, "outcome_missing": 5}, 20))
+    found = [(row["step"], row["reason"], row["participants"]) for row in numbers(warehouse).flow.to_pylist()]
+    assert [each[:2] for each in found] == FLOW
+    shown = {each[:2]: each[2] for each in found}
+    assert shown["enrolled", ""] == 33
+    assert shown["excluded", "no_night"] is None
+    # exported - no_night = nights: not both of the others.
+    assert not {shown["exported", ""], shown["nights", ""]}.isdisjoint({None})
+    assert sum(value is not None for value in shown.values()) >= 4
+
+
+def widths(shown: dict[str, int], cells: dict[str, list[int]], atoms: int) -> dict[str, tuple[int, int]]:
+    """Least and greatest count of each cell, by integer programs; a cell is a list of atoms, which nobody knows."""
+
+    def over(name: str) -> list[float]:
+        return [float(atom in cells[name]) for atom in range(atoms)]
+
+    counts = list(shown.values())
+    rules = [LinearConstraint(np.array([over(name) for name in shown]), counts, counts)] if shown else []
+    found = {}
+    for name in cells:
+        goal = np.array(over(name))
+        low, high = (milp(sign * goal, integrality=np.ones(atoms), bounds=Bounds(0, 1000), constraints=rules)
+                     for sign in (1, -1))  # fmt: skip
+        assert low.success
+        assert high.success
+        found[name] = (round(low.fun), round(-high.fun))
+    return found
+
+
+def attack(at_least: int, cells: dict[str, list[int]], shown: dict[str, int | None], true: dict[str, int],
+           known: dict[str, int]) -> None:  # fmt: skip
+    """What is shown is true and of enough people; what is hidden does not follow from it and from what is `known`."""
+    told = {name: count for name, count in shown.items() if count is not None}
+    assert told == {name: true[name] for name in told}
+    assert all(count >= at_least for count in told.values())
+    atoms = 1 + max(atom for each in cells.values() for atom in each)
+    for name, (low, high) in widths(told | known, cells, atoms).items():
+        if name in shown and shown[name] is None:
+            assert low < high, name
+            if true[name] < at_least:
+                assert low <= 1, name
+                assert high >= at_least, name
+
+
+@pytest.mark.fault(70)
+@pytest.mark.parametrize("seed", range(tries(12)))
+def test_an_integer_program_over_the_page_narrows_nobody(seed: int, warehouse: duckdb.DuckDBPyConnection) -> None:
+    """All that the page shows, and its totals, which it does not show, against each hidden count."""
+    random = np.random.default_rng(seed)
+    at_least = int(random.integers(3, 8))
+    reasons = [reason for _, reason in FLOW if reason]
+    flow = flowing({reason: int(random.integers(0, 12)) for reason in reasons}, int(random.integers(0, 30)))
+    put(warehouse, "flow", flow)
+    people = [f"p{number}" for number in range(int(random.integers(5, 40)))]
+    states = {(person, week): str(random.choice(["none", "episode", "remitted"], p=[0.6, 0.25, 0.15]))
+              for person in people for week in range(3)}  # fmt: skip
+    put(warehouse, "insomnia_week", [
+        {"participant_id": person, "basis": "diary", "block": week, "block_start": BEGUN, "state": state}
+        for (person, week), state in states.items()
+    ])  # fmt: skip
+    months = {person: int(random.choice([1, 2, 3, 4], p=[0.5, 0.3, 0.15, 0.05])) for person in people}
+    for person, month in months.items():
+        enrol(warehouse, [person], date(2026, month, 1))
+    found = numbers(warehouse, Limits(at_least))
+
+    ends = {reason: [number] for number, reason in enumerate(reasons)}
+    steps = {"enrolled": [0, 1, 2, 3, 4], "exported": [1, 2, 3, 4], "nights": [2, 3, 4], "analysed": [4]}
+    shown = {row["reason"] or row["step"]: row["participants"] for row in found.flow.to_pylist()}
+    attack(at_least, ends | steps, shown, {str(row["reason"] or row["step"]): int(str(row["n_participants"]))
+                                           for row in flow}, {})  # fmt: skip
+    for week in range(3):
+        mine = Counter(states[person, week] for person in people)
+        shown = {row["state"]: row["participants"] for row in found.states.to_pylist() if row["week"] == week}
+        apart = {state: [number] for number, state in enumerate(shown)}
+        attack(at_least, apart | {"all": [*range(len(shown))]}, shown, mine, {"all": len(people)})
+    shown = {str(row["month"].month): row["participants"] for row in found.enrolled.to_pylist()}
+    apart = {month: [number] for number, month in enumerate(shown)}
+    attack(at_least, apart | {"all": [*range(len(shown))]}, shown, Counter(map(str, months.values())),
+           {"all": len(people)})  # fmt: skip
+
+
+def test_the_attack_finds_what_a_page_without_its_second_cell_gives_away() -> None:
+    cells = {"none": [0], "episode": [1], "all": [0, 1]}
+    with pytest.raises(AssertionError):
+        attack(3, cells, {"none": 9, "episode": None}, {"none": 9, "episode": 1}, {"all": 10})
 
 
 WHICH = {"substance": "kratom", "unit": "g", "exposure": "amount_day", "outcome": "tst", "basis": "wearable",

@@ -21,7 +21,7 @@ from ingest._core.errors import Terminal, Transient, WrongUse
 from ingest._core.files import locked, write_bytes
 
 KEY_BYTES = 32
-FORMER, CHECK, MARKER = "former-keys", "key-check", "rekeying"
+FORMER, CHECK, MARKER, CHANGED = "former-keys", "key-check", "rekeying", "rekeyed"
 _SOURCE = re.compile(r"(file|env|airflow):(\S(?:.*\S)?)")
 _NAMES = {"file": re.compile(r"/.+"), "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
           "airflow": re.compile(r"[A-Za-z0-9_.-]{1,200}")}  # fmt: skip

@@ -157,6 +157,20 @@ def wipe(place: ObjectPath) -> int:
     return count
 
 
+def copy_below(source: ObjectPath, to: ObjectPath) -> int:
+    """Each object below `source` also below `to`, copied by the store, many at once; returns how many."""
+    bucket, _ = split(source.url)
+    below = ["/".join(parts) for parts, _ in listed(source)]
+
+    async def copied(name: str) -> None:
+        held = {"Bucket": bucket, "Key": (source / name).key}
+        await _ask(to.fs, "copy_object", **_where((to / name).url), CopySource=held)
+
+    with _told([to]):
+        _all(below, copied)
+    return len(below)
+
+
 def _below(place: ObjectPath) -> Iterator[dict[str, Any]]:
     bucket, key = split(place.url)
     said: dict[str, Any] = {"Bucket": bucket, "Prefix": key}

@@ -130,6 +130,15 @@ def wipe(place: Place) -> int:
     return count
 
 
+def take_place(hidden: ObjectPath, root: ObjectPath) -> None:
+    """Let what stands below `hidden`, a hidden name in `root`, be all that stands in `root` otherwise, former versions
+    of it included. Broken off, it is called again; `hidden` stays as it is.
+    """
+    for name in names(root):
+        wipe(root / name)
+    object_files.copy_below(hidden, root)
+
+
 Older = Callable[[float], bool]
 """Whether a file was written before a POSIX time; no where it is gone."""
 

@@ -31,6 +31,10 @@ class Release(Strict):
     withdrawn: Literal["leave_out", "keep"] = Field(
         "leave_out", description="people who have withdrawn: out of releases from that day on, or kept by protocol"
     )
+    approval: Literal["none", "second_person"] = Field(
+        "none", description="whether a release waits until somebody else than who made it says --approve"
+    )
+    approval_days: int = Field(14, ge=1, le=365, description="for how many days it may be approved")
 
 
 class SmallCells(Strict):

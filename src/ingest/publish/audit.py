@@ -23,7 +23,7 @@ from ingest._core.study import Study
 from ingest.publish.run_ids import new_id
 
 log = logging.getLogger(__name__)
-MUST_BE_WRITTEN = ("erase", "withdraw", "release", "report", "query", "serve")
+MUST_BE_WRITTEN = ("erase", "withdraw", "release", "approve", "reject", "report", "query", "serve")
 """Actions that are not done where their entry cannot be written; the others go on with a warning."""
 _PURPOSE = re.compile(r"[A-Za-z][A-Za-z0-9 ,._-]{0,79}")
 

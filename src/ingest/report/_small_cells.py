@@ -110,7 +110,7 @@ def protect(net: Net, shown: _Bools, at_least: int, may_hide: _Bools | None = No
 
 def _exposed(net: Net, shown: _Bools, at_least: int, small: _Bools, zeros: bool) -> Iterator[int]:
     """Hidden cells that are not protected; those that one subtraction gives away come first."""
-    known = _worked_out(net, shown)
+    known = worked_out(net, shown)
     yield from (int(cell) for cell in np.flatnonzero(known & ~shown & (small | zeros)))
     for whole, parts in net.relations:
         hidden = parts[~known[parts]]
@@ -121,7 +121,7 @@ def _exposed(net: Net, shown: _Bools, at_least: int, small: _Bools, zeros: bool)
     yield from _narrowed(net, known, at_least, small, zeros)
 
 
-def _worked_out(net: Net, shown: _Bools) -> _Bools:
+def worked_out(net: Net, shown: _Bools) -> _Bools:
     """Cells that are shown, or follow from shown ones by one sum or difference after the other."""
     known = shown.copy()
     more = True

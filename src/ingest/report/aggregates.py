@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingest._core.errors import WrongUse
-from ingest._core.files import building, locked, put_folder
+from ingest._core.files import building, locked
 from ingest._core.study import Study
 from ingest.harmonise.identity import read_links
 from ingest.publish.audit import audited
@@ -23,19 +23,21 @@ from ingest.report._aggregate_cells import ALL, Contribution, Universe, universe
 from ingest.report._aggregate_files import TABLES, row_of, write_aggregates
 from ingest.report._aggregate_record import Record, Tokens, Told, before, keep, next_number
 from ingest.report._release_choice import check_name, chosen_people, refuse_behind
-from ingest.report._release_places import folder_for, note_place
+from ingest.report._release_places import folder_for
+from ingest.report._release_placing import STOOD, WAITS, built_in, placed, refuse_where_other
 from ingest.report._small_cells import Key
-from ingest.report.release import refuse_other_bytes
+from ingest.report.release import stands
 from ingest.report.safe_tables import HELD, SHOWN, SUPPRESSED, Limits, limits_of, rounded
 
 
 @dataclass(frozen=True)
 class Aggregated:
-    """Where the release stands, its cells by status, and whether it stood there already."""
+    """Where the release stands, its cells by status, whether it stood there already or waits for an approval."""
 
     folder: Path
     cells: Mapping[str, int]
     stood: bool
+    waits: bool = False
 
 
 def release_aggregates(study: Study, name: str, to: Path | None = None) -> Aggregated:
@@ -52,11 +54,11 @@ def release_aggregates(study: Study, name: str, to: Path | None = None) -> Aggre
         raise WrongUse("study.yaml, small_cells.min_participants: say from how many participants on a cell may be "
                        "shown; without it no aggregates are released")  # fmt: skip
     folder = folder_for(study, to)
-    lock = study.identity / ".aggregates.lock"
+    lock, built = study.identity / ".aggregates.lock", built_in(study, folder)
     with (
         audited(study, "release", tables=[f"aggregate {each}" for each in sorted(TABLES)]) as entry,
-        locked(folder / ".lock", "the folder of releases"), locked(lock, "another release of aggregates"),
-        opened(study) as reader, building(folder) as tmp,
+        locked(built / ".lock", "the folder of releases"), locked(lock, "another release of aggregates"),
+        opened(study) as reader, building(built) as tmp,
     ):  # fmt: skip
         refuse_behind(study, reader, [])
         people = chosen_people(study, reader).ids
@@ -64,15 +66,12 @@ def release_aggregates(study: Study, name: str, to: Path | None = None) -> Aggre
         made = _Made(study, universes(reader, people), people, earlier, limits)
         _refuse_people(made.rows, {*people, *read_links(study).values()})
         write_aggregates(tmp, study.settings, name, made.rows, limits)
-        stood = (folder / name).exists()
-        if stood:
-            refuse_other_bytes(folder / name, tmp)
+        refuse_where_other(study, tmp, folder, name)
         keep(study, Record(name, own.number if own else next_number(earlier), made.told), own)
-        note_place(study, name, folder)
-        if not stood:
-            put_folder(tmp, folder / name)
-        entry.counts = {**made.cells, "participants": len(people), "stood": int(stood)}
-        return Aggregated(folder / name, made.cells, stood)
+        where, state = placed(study, tmp, folder, name, entry, people)
+        entry.counts = {**made.cells, "participants": len(people), STOOD: int(state == STOOD),
+                        WAITS: int(state == WAITS)}  # fmt: skip
+        return Aggregated(where, made.cells, state == STOOD, state == WAITS)
 
 
 def _refuse_people(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: set[str]) -> None:
@@ -88,8 +87,8 @@ def _refuse_people(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: set[s
 def said(done: Aggregated) -> list[str]:
     """What the command says of it, line by line."""
     counts = ", ".join(f"{count} {status}" for status, count in done.cells.items())
-    stands = "stands already, with the same bytes" if done.stood else "stands, closed to others than you"
-    return [f"aggregates    {counts} cells", f"{done.folder} {stands}; README.txt says what is in it"]
+    how = stands(done.stood, done.waits)
+    return [f"aggregates    {counts} cells", f"{done.folder} {how}; README.txt says what is in it"]
 
 
 class _Made:

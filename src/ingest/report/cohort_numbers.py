@@ -1,7 +1,8 @@
 """The cohort in tables that may be shown: rows from the warehouse, on either engine, put together and made safe here.
 
-Every table goes through `safe_tables`: a cell of too few people has the status `suppressed` and no numbers, counts and
-statistics are rounded. No table has totals, so that nothing follows for a hidden cell from its neighbours. Quantiles
+Every table goes through `safe_tables`: a cell of too few people has the status `suppressed` and no numbers, and so have
+others from which it would follow; counts and statistics are rounded. No table has totals, but whoever reads it is taken
+to know them, for they stand elsewhere: in releases of aggregates, or among those who were enrolled. Quantiles
 are computed from the same rows whatever the engine, so they are the same to the last bit. `first` and `last` are night
 dates, both counted.
 """
@@ -19,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.publish.reading import Reader
-from ingest.report.safe_tables import PARTICIPANTS, PEOPLE, SHOWN, STATUS, SUPPRESSED, Cells, Limits, people_of, render
+from ingest.report._cohort_flow import safe_flow
+from ingest.report.safe_tables import PARTICIPANTS, PEOPLE, SHOWN, STATUS, SUPPRESSED, Cells, Limits, safe_tables
 
 QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
 MEASURES = {"tst": "min", "sol": "min", "waso": "min", "se": "%"}
@@ -77,6 +79,7 @@ _LOWER_EDGE = re.compile(r"\[([0-9.eE+-]+),")
 class Cohort:
     """Tables with `participants`, the people behind a row, and `status`.
 
+    `flow`      position, step, reason: from enrolled to analysed
     `enrolled`  month (its first day)
     `coverage`  week since enrolment (0 the first), kind (night, diary, log), share of dates in per cent
     `measures`  basis, measure, phase_no, phase, nights, the quantiles of QUANTILES over the phase's nights
@@ -88,6 +91,7 @@ class Cohort:
     `answers`   substance, unit, basis, answer_outcome, answer, reason
     """
 
+    flow: pa.Table
     enrolled: pa.Table
     coverage: pa.Table
     measures: pa.Table
@@ -104,6 +108,7 @@ def cohort_numbers(reader: Reader, limits: Limits, first: date | None = None, la
     about, forest = _forest(reader, limits)
     doses = reader.table(_DOSES)
     return Cohort(
+        flow=safe_flow(reader, limits),
         enrolled=_enrolled(reader, limits),
         coverage=_coverage(reader.table(_COVERAGE, **span), limits),
         measures=_measures(reader, span, limits),
@@ -115,12 +120,21 @@ def cohort_numbers(reader: Reader, limits: Limits, first: date | None = None, la
     )
 
 
-def _safe(rows: pa.Table, dims: tuple[str, ...], limits: Limits) -> pa.Table:
-    """The cells as they can be shown. No dimension set lies in another, so a cell is shown where it is large enough."""
-    cells = Cells(rows, dims)
-    people = people_of([cells])
-    visible = {key for key, found in people.items() if len(found) >= limits.min_participants}
-    return render(cells, people, visible, limits)
+def _safe(rows: pa.Table, dims: tuple[str, ...], limits: Limits, within: tuple[str, ...] | None = ()) -> pa.Table:
+    """The cells as they can be shown to whoever knows how many people there are, in all or by values of `within`; with
+    None, where cells add up to nothing, each by itself.
+    """
+    if within is None:
+        return safe_tables([Cells(rows, dims)], limits)[0]
+    margins: dict[tuple[str, ...], set[str]] = {}
+    for row in rows.select([*within, PEOPLE]).to_pylist():
+        margins.setdefault(tuple(row[dim] for dim in within), set()).update(row[PEOPLE])
+    held = [{**dict(zip(within, key, strict=True)), PEOPLE: sorted(people)} for key, people in margins.items()]
+    wholes = pa.Table.from_pylist([{name: row.get(name) for name in rows.column_names} for row in held], rows.schema)
+    (safe,) = safe_tables([Cells(pa.concat_tables([rows, wholes]), dims)], limits)
+    for dim in dims:
+        safe = safe.filter(pc.is_valid(safe[dim]))
+    return safe
 
 
 def _with_people(rows: pa.Table, dims: Sequence[str], sums: Sequence[str] = ()) -> pa.Table:
@@ -166,7 +180,7 @@ def _states(found: pa.Table, limits: Limits) -> pa.Table:
     parts = []
     for basis in ("diary", "wearable"):
         of = _with_people(found.filter(pc.equal(found["basis"], basis)), ["week", "state"])
-        safe = _safe(of, ("week", "state"), limits)
+        safe = _safe(of, ("week", "state"), limits, ("week",))
         parts.append(safe.add_column(0, "basis", pa.array([basis] * len(safe), pa.string())))
     return _numbered(pa.concat_tables(parts), "week", ["basis", "week", "state"])
 
@@ -272,7 +286,8 @@ def _curve(rows: Sequence[Mapping[str, Any]], measure: str, unit: str, limits: L
             found.append({"dose_band": band, PEOPLE: people, **values})
         kinds = {"dose_band": pa.string(), PEOPLE: pa.list_(pa.string())}
         schema = pa.schema({**kinds, **dict.fromkeys(names.values(), pa.float64())})
-        return _safe(pa.Table.from_pylist(found, schema=schema), ("dose_band",), limits)
+        # Each is a mean of people's own means: what all bands have in common is no sum of theirs.
+        return _safe(pa.Table.from_pylist(found, schema=schema), ("dose_band",), limits, None)
 
     means, differences = cells("mean", {"mean": "mean"}), cells("diff", PARTS)
     for name in PARTS.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ import pyarrow.compute as pc
 
 from ingest._core import contract
 from ingest._core.contract import COHORT
-from ingest._core.errors import WrongUse
-from ingest._core.files import building, locked, put_folder
+from ingest._core.files import building, locked
 from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID
 from ingest.publish import contents, views
@@ -32,24 +30,28 @@ from ingest.report._release_choice import (
 )
 from ingest.report._release_consents import CONSENTS, consents_csv
 from ingest.report._release_disguise import Disguise, check_shown
-from ingest.report._release_files import ROWS, SUMS, settle_times, sums, write_sums, write_table
+from ingest.report._release_files import ROWS, settle_times, write_sums, write_table
 from ingest.report._release_package import Contents, write_beside
-from ingest.report._release_places import folder_for, note_place
-from ingest.report.releases import HANDED_OUT
+from ingest.report._release_places import folder_for
+from ingest.report._release_placing import STOOD, WAITS, built_in, placed
 
 
 @dataclass(frozen=True)
 class Released:
-    """Where the release stands, rows by table, who was left out, and whether it stood there already."""
+    """Where the release stands, rows by table, who was left out, whether it stood there already, and whether it waits
+    for an approval.
+    """
 
     folder: Path
     rows: dict[str, int]
     people: Chosen
     stood: bool
+    waits: bool = False
 
 
 def release(study: Study, name: str, tables: str | None = None, to: Path | None = None) -> Released:
-    """Write the release `name` into `to` (`releases/` of the study), whole or not at all.
+    """Write the release `name` into `to` (`releases/` of the study), whole or not at all; where the study asks for an
+    approval, to where it waits.
 
     `tables` are names separated by commas, `default` among them for those that are taken without it. A release of
     the same name and bytes is left as it is. Raises WrongUse for a name that cannot be, a table that is none, a
@@ -59,25 +61,22 @@ def release(study: Study, name: str, tables: str | None = None, to: Path | None 
     check_name(name)
     chosen = chosen_tables(study, tables)
     folder = folder_for(study, to)
+    built = built_in(study, folder)
     with (
         audited(study, "release", tables=chosen) as entry,
-        locked(folder / ".lock", "the folder of releases"),
+        locked(built / ".lock", "the folder of releases"),
         opened(study) as reader,
-        building(folder) as tmp,
+        building(built) as tmp,
     ):
         refuse_behind(study, reader, chosen)
         people = chosen_people(study, reader)
         disguise = Disguise(study, name, people.ids)
         check_shown(disguise, chosen)
         made = _write(study, reader, chosen, people, disguise, name, tmp)
-        stood = (folder / name).exists()
-        if stood:
-            refuse_other_bytes(folder / name, tmp)
-        else:
-            note_place(study, name, folder)
-            put_folder(tmp, folder / name)
-        entry.counts = {"rows": sum(made.rows.values()), "participants": len(people.ids), "stood": int(stood)}
-        return Released(folder / name, made.rows, people, stood)
+        where, state = placed(study, tmp, folder, name, entry, people.ids)
+        entry.counts = {"rows": sum(made.rows.values()), "participants": len(people.ids),
+                        STOOD: int(state == STOOD), WAITS: int(state == WAITS)}  # fmt: skip
+        return Released(where, made.rows, people, state == STOOD, state == WAITS)
 
 
 def _write(
@@ -139,34 +138,6 @@ def _decoders(reader: Reader, people: Chosen) -> list[dict[str, Any]]:
     return [{**dict(zip(names, key, strict=True)), "exports": count} for key, count in sorted(counts.items())]
 
 
-def refuse_other_bytes(stands: Path, tmp: Path) -> None:
-    """Raises WrongUse, with what differs, where the release that stands is not the same as that in `tmp`."""
-    old, new = sums(stands), sums(tmp)
-    old.pop(HANDED_OUT, None)  # which says that it was, and is no part of it
-    differing = sorted(path for path in {*old, *new} - {SUMS} if old.get(path) != new.get(path))
-    if old == new:
-        return
-    why = _what_differs(stands, tmp)
-    files = ", ".join(differing[:3] or [SUMS]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
-    raise WrongUse(f"release {stands.name} stands in {stands.parent} with other bytes ({why}files: {files}); "
-                   "choose another name")  # fmt: skip
-
-
-def _what_differs(stands: Path, tmp: Path) -> str:
-    """The keys of release.json that differ, rows by table."""
-    try:
-        old, new = (json.loads((each / "release.json").read_text(encoding="utf-8")) for each in (stands, tmp))
-    except (OSError, ValueError):
-        return "its release.json cannot be read; "
-    tables = [
-        f"{table} {old['tables'].get(table, 'no')} -> {new['tables'].get(table, 'no')} rows"
-        for table in sorted({*old["tables"], *new["tables"]})
-        if old["tables"].get(table) != new["tables"].get(table)
-    ]
-    keys = sorted(key for key in {*old, *new} - {"tables"} if old.get(key) != new.get(key))
-    return "".join(f"{each}; " for each in [*keys, *tables])
-
-
 def said(released: Released) -> list[str]:
     """What the command says of a release, line by line."""
     total = len(released.people.ids) + sum(released.people.left_out.values())
@@ -175,6 +146,12 @@ def said(released: Released) -> list[str]:
     lines.append(f"released      {len(released.people.ids)} participants, {sum(released.rows.values()):,} rows in "
                  f"{len(released.rows)} tables")  # fmt: skip
     lines += [f"  {table:<18}{rows:>12,}" for table, rows in released.rows.items()]
-    stands = "stands already, with the same bytes" if released.stood else "stands, closed to others than you"
-    lines.append(f"{released.folder} {stands}; README.txt says how to open it")
+    lines.append(f"{released.folder} {stands(released.stood, released.waits)}; README.txt says how to open it")
     return lines
+
+
+def stands(stood: bool, waits: bool) -> str:
+    """How a release is there, in words."""
+    if waits:
+        return "waits until somebody else says `ingest release --approve`"
+    return "stands already, with the same bytes" if stood else "stands, closed to others than you"

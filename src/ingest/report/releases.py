@@ -16,8 +16,8 @@ from ingest._core.pseudonyms import participant_id as id_of
 from ingest._core.study import Study
 from ingest.harmonise.identity import read_links
 from ingest.report._release_places import places
+from ingest.report._release_placing import HANDED_OUT, PENDING, drop_waiting, names_known, names_waiting, record_of
 
-HANDED_OUT = "handed-out.txt"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -35,7 +35,21 @@ def remove_releases(study: Study, participant_id: str) -> tuple[int, int]:
                 shutil.rmtree(folder)
                 sync_folder(folder.parent)
                 removed += 1
+    # What is known of those that wait names everybody in them, and so tells of aggregates, too.
+    for name in names_known(study):
+        if any(_says(record_of(study, name), each.encode()) for each in ids_in(name)):
+            removed += name in names_waiting(study)
+            drop_waiting(study, name)
+    _drop_unfinished(study)
     return removed, handed_out
+
+
+def _drop_unfinished(study: Study) -> None:
+    """Take away what was to wait and was never written whole."""
+    folder = study.root / "releases" / PENDING
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and path.name not in names_waiting(study):
+            shutil.rmtree(path)
 
 
 def _ids_by_release(study: Study, participant_id: str) -> Callable[[str], list[str]]:
@@ -72,7 +86,9 @@ def elsewhere(study: Study, participant_id: str) -> list[str]:
 
 def _releases(study: Study) -> Iterator[Path]:
     folder = study.root / "releases"
-    return (path for path in (sorted(folder.iterdir()) if folder.is_dir() else []) if path.is_dir())
+    return (
+        path for path in (sorted(folder.iterdir()) if folder.is_dir() else []) if path.is_dir() and path.name != PENDING
+    )
 
 
 def _holds(path: Path, participant_id: str) -> bool:

@@ -73,7 +73,7 @@ def _only(rows: pa.Table, **values: str) -> pa.Table:
 
 
 def _sections(found: Cohort, data: dict[str, pa.Table], limits: Limits) -> Iterator[Section]:
-    yield Section("Enrolment and coverage", [_enrolled(found), _coverage(found)], "coverage")
+    yield Section("Enrolment and coverage", [_enrolled(found), _flow(found), _coverage(found)], "coverage")
     charts = [_measure(name, data[f"measures_{name}"]) for name in MEASURES]
     yield Section("Nights before, during and after taper", [Text("Middle half and 10th to 90th percentile of all nights"
                   " of a phase, whoever slept them; phases in their order in time."), *charts], "measures")  # fmt: skip
@@ -101,6 +101,14 @@ def _enrolled(found: Cohort) -> Part:
     }  # fmt: skip
     alt = f"Enrolled in {len(rows)} months; {_shown(rows)}."
     return Chart("enrolled", "Enrolment by month", alt, spec, ["enrolled"])
+
+
+def _flow(found: Cohort) -> Part:
+    rows = [[row["step"], row["reason"] or "", row[PARTICIPANTS] if row[STATUS] == SHOWN else "too few to be shown"]
+            for row in found.flow.to_pylist()]  # fmt: skip
+    if not rows:
+        return Text("Nobody was counted from enrolled to analysed yet; `ingest associate` does it.")
+    return Table("From enrolled to analysed", ["Step", "Reason", "Participants"], rows)
 
 
 def _coverage(found: Cohort) -> Part:
