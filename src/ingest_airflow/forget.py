@@ -1,9 +1,11 @@
-"""Takes a participant_id out of what Airflow itself stores.
+"""Takes participant_ids out of what Airflow itself stores.
 
-    python -m ingest_airflow.forget PARTICIPANT_ID
+    python -m ingest_airflow.forget [--rewrite] PARTICIPANT_ID ...
 
-To be run where `airflow` can reach its metadata database, after `erase_participant`. Prints what was taken out and what
-remains. Ids stand in XComs, rendered fields, what forms were filled in with, the audit log, and in task logs.
+To be run where `airflow` can reach its metadata database, after `erase_participant`; `ingest erase --airflow` runs it.
+Prints what was taken out and what remains. Ids stand in XComs, rendered fields, what forms were filled in with, the
+audit log, and in task logs. With `--rewrite` PostgreSQL writes the tables anew that held them, each closed to Airflow
+for that while.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
 
 DELETED = ("xcom", "rendered_task_instance_fields")
 EMPTIED: dict[str, tuple[str, Any]] = {"dag_run": ("conf", {}), "log": ("extra", None)}
+REWRITE = "--rewrite"
 PLACEHOLDER = "p" + "0" * 20
 
 
 def main(arguments: list[str]) -> int:
     """0 if nothing remains that can be reached, 1 if something does, 2 for wrong use."""
-    if len(arguments) != 1 or not re.fullmatch("p[0-9a-f]{20}", arguments[0]):
-        sys.stderr.write("usage: python -m ingest_airflow.forget PARTICIPANT_ID (`p` and 20 hexadecimal digits)\n")
+    rewrite, ids = REWRITE in arguments, [each for each in arguments if each != REWRITE]
+    if not ids or not all(re.fullmatch("p[0-9a-f]{20}", each) for each in ids):
+        sys.stderr.write(f"usage: python -m ingest_airflow.forget [{REWRITE}] PARTICIPANT_ID ... (`p` and 20 "
+                         "hexadecimal digits)\n")  # fmt: skip
         return 2
     from airflow.configuration import conf
 
@@ -33,9 +38,10 @@ def main(arguments: list[str]) -> int:
 
     if settings.engine is None:
         settings.initialize()  # type: ignore[no-untyped-call]
-    lines = [*forget_rows(settings.engine, arguments[0])]
-    lines += [*forget_logs(Path(conf.get("logging", "base_log_folder")), arguments[0])]
-    remaining = [*rows_with(settings.engine, arguments[0])]
+    logs = Path(conf.get("logging", "base_log_folder"))
+    lines = [line for each in ids for line in (*forget_rows(settings.engine, each), *forget_logs(logs, each))]
+    lines += settle(settings.engine, rewrite)
+    remaining = [found for each in ids for found in rows_with(settings.engine, each)]
     lines += [f"remains: {table}.{column} in {count} rows" for table, column, count in remaining]
     if conf.getboolean("logging", "remote_logging"):
         lines.append(f"remains: what is in {conf.get('logging', 'remote_base_log_folder')}, which is not looked at")
@@ -59,11 +65,24 @@ def forget_rows(engine: Engine, participant_id: str) -> Iterator[str]:
                 new = {column.name: null() if value is None else value}
                 count = connection.execute(update(table).where(holds).values(new)).rowcount
                 yield f"emptied: {count} rows of {table.name}.{column.name}"
+
+
+def settle(engine: Engine, rewrite: bool) -> Iterator[str]:
+    """Take what was deleted out of the database's files, too, on PostgreSQL where `rewrite` says so; yields what
+    stays.
+    """
+    statements = []
     if engine.dialect.name == "sqlite":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM")
-    else:
-        yield "remains: deleted rows in the database's files until it vacuums them, and in its write-ahead log"
+        statements = ["VACUUM"]
+    elif engine.dialect.name == "postgresql" and rewrite:
+        statements = [f"VACUUM (FULL, ANALYZE) {table}" for table in (*DELETED, *EMPTIED, "pg_statistic")]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    if not statements:
+        yield f"remains: deleted rows in the database's files, until they are written anew (PostgreSQL: {REWRITE})"
+    if engine.dialect.name != "sqlite":
+        yield "remains: the database's write-ahead log, until it is used again"
 
 
 def rows_with(engine: Engine, participant_id: str) -> Iterator[tuple[str, str, int]]:

@@ -22,7 +22,7 @@ ERASE = """Removes a participant from everything but landing, for good. Started 
 (the originals in landing, backups, copies handed out). Nothing of theirs is taken in again. Twice is as once.
 
 Airflow itself keeps the participant_id you enter here, and those of earlier runs, in its database and task logs:
-`python -m ingest_airflow.forget PARTICIPANT_ID`, where Airflow's database can be reached, takes them out.
+`ingest erase PARTICIPANT_ID --yes --airflow`, where Airflow's database can be reached, takes them out.
 """
 WITHDRAW = """Writes down since when a participant has withdrawn, and takes out what is from that day on. By hand.
 

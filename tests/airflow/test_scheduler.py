@@ -23,15 +23,28 @@ import psycopg
 import pytest
 
 from ingest._core import clock
+from publish.test_consent import _naming as naming_in
 from servers import Postgres
-from studies import as_json, fitbit_nights, land, make_study, rows, run
+from studies import COMMAND, as_json, fitbit_nights, land, make_study, pid, rows, run, write_roster
 
 PROJECT = Path(__file__).resolve().parents[2]
+LEAVES = "Canary-Adamantia"
 REFS = [f"K{number:02}" for number in range(20)]
 FILES, IN_A_BATCH = 200, 30
 PATIENCE_S = 900
 HEADER = "substance,taken_at,amount,unit\n"
 pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.timeout(2 * PATIENCE_S)]
+
+
+@dataclass
+class Forgotten:
+    """Where an Airflow named somebody, by id and by ref, before and after `ingest erase --airflow`, which said this."""
+
+    before: dict[str, list[str]]
+    after: dict[str, list[str]]
+    ref_before: list[str]
+    code: int
+    said: str
 
 
 @dataclass
@@ -46,6 +59,7 @@ class Ran:
     killed: int
     kept: dict[str, tuple[int, bytes]]
     days: list[datetime] = field(default_factory=list)
+    forgotten: Forgotten | None = None
 
     def of(self, dag_id: str, kind: str) -> list[dict[str, Any]]:
         """Runs of a DAG and type, in the order of their intervals."""
@@ -69,10 +83,14 @@ def _many(root: Path) -> Path:
 
 
 def _days(root: Path, days: list[datetime]) -> Path:
-    """A study whose three exports arrived on three days."""
-    study = make_study(root)
+    """A study whose three exports arrived on three days, and one of somebody who is erased later, before them."""
+    study = make_study(root, refs=("K01", LEAVES))
     now = clock.now
     try:
+        clock.now = lambda: days[0] - timedelta(days=2)
+        land(study, f"{LEAVES}/watch/sleep-9.json", as_json(fitbit_nights(datetime(2026, 3, 1, 23), 2, 5000)),
+             days[0] - timedelta(days=3))  # fmt: skip
+        run(study)
         for number, day in enumerate(days):
             clock.now = lambda day=day: day
             logs = fitbit_nights(datetime(2026, 3, 1 + 5 * number, 23), 3, 1000 + 100 * number)
@@ -84,9 +102,9 @@ def _days(root: Path, days: list[datetime]) -> Path:
 
 
 def _files_of_lake(study: Path) -> dict[str, tuple[int, bytes]]:
-    """Inode and bytes of each Parquet file of decoded sleep."""
+    """Inode and bytes of each Parquet file of K01's decoded sleep."""
     return {path.name: (path.stat().st_ino, path.read_bytes())
-            for path in sorted(study.glob("lake/sleep_session/**/*.parquet"))}  # fmt: skip
+            for path in sorted(study.glob(f"lake/sleep_session/*{pid(study)}*/**/*.parquet"))}  # fmt: skip
 
 
 class Airflow:
@@ -128,7 +146,8 @@ def ran(
     many, few = _many(root / "many"), _days(root / "days", days)
     kept = _files_of_lake(few)
     env = child_environment(root / "home", many, free_port)
-    with _Airflow(root, many, few, run_airflow, env, postgres_server) as airflow:
+    started = _Airflow(root, many, few, run_airflow, env, postgres_server)
+    with started as airflow:
         airflow.until("SELECT 1 FROM serialized_dag HAVING count(DISTINCT dag_id) = 18")
         for dag_id in ("ingest_exports__many", "publish_warehouse__many", "ingest_exports__days"):
             airflow.api("PATCH", f"/dags/{dag_id}", is_paused=False)
@@ -144,7 +163,7 @@ def ran(
         told = root / "told.jsonl"
         wanted = {"data_quality", "deadline_missed", "run_failed"}
         _wait(lambda: wanted <= {each["event"] for each in _told(told)}, airflow)
-        return Ran(
+        found = Ran(
             root,
             airflow.ask("SELECT * FROM dag_run ORDER BY data_interval_start"),
             airflow.ask("SELECT * FROM task_instance ORDER BY map_index"),
@@ -152,6 +171,37 @@ def ran(
                         " ON asset.id = asset_id ORDER BY asset_event.id"),
             _told(told), killed, kept, days,
         )  # fmt: skip
+        found.forgotten = _forgotten(
+            airflow, root, few, lambda words: naming_in(postgres_server, started.database, words)
+        )
+        return found
+
+
+def _forgotten(airflow: Airflow, root: Path, study: Path, in_database: Callable[[set[str]], list[str]]) -> Forgotten:
+    """Rebuild somebody's nights, erase them, both by Airflow, then have Airflow forget them."""
+    who = pid(study, LEAVES)
+
+    def naming(word: str) -> dict[str, list[str]]:
+        files = [path for path in root.rglob("*") if path.is_file() and not {"many", "days"} & {*path.parts}]
+        held = [
+            str(path.relative_to(root)) for path in files if word in path.name or word.encode() in path.read_bytes()
+        ]
+        return {"files": held, "database": in_database({word})}
+
+    write_roster(study, {"K01": "Europe/Oslo", LEAVES: "Europe/Berlin"})
+    for dag_id, conf in (("publish_warehouse__days", {}),
+                         ("erase_participant__days", {"participant_id": who, "for_good": True})):  # fmt: skip
+        airflow.api("PATCH", f"/dags/{dag_id}", is_paused=False)
+        run_id = airflow.api("POST", f"/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+        of_run = f"FROM dag_run WHERE dag_id = '{dag_id}' AND run_id = '{run_id}'"
+        airflow.until(f"SELECT 1 {of_run} AND state = 'success'")
+    before, ref_before = naming(who), naming(LEAVES)
+    done = subprocess.run(
+        [COMMAND, "--study", study, "erase", LEAVES, "--yes", "--airflow"],
+        env=airflow.env, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    return Forgotten(before, naming(who), [*ref_before["files"], *ref_before["database"]], done.returncode,
+                     done.stdout + done.stderr)  # fmt: skip
 
 
 class _Airflow:
@@ -289,6 +339,22 @@ def test_a_three_day_backfill_decodes_what_arrived_each_day_to_the_same_bytes(ra
     assert len(now) == 3
     assert [name for name in now if now[name][0] == ran.kept[name][0]] == []
     assert [each for each in ran.events if each["name"].endswith("__days")] == []
+
+
+@pytest.mark.fault(65)
+def test_an_airflow_that_has_erased_somebody_can_forget_them(ran: Ran) -> None:
+    found = ran.forgotten
+    assert found is not None
+    assert found.code == 0, found.said
+    # Byte by byte: all files of the database, of Airflow's home, and of every log.
+    assert found.before["database"] != []
+    assert [name for name in found.before["files"] if "erase_participant__days" in name] != []
+    assert found.after == {"files": [], "database": []}
+    assert found.ref_before == []
+    remains = found.said.partition("What remains")[2]
+    assert "Airflow: emptied: 1 rows of dag_run.conf" in remains
+    assert "Airflow: remains: the database's write-ahead log, until it is used again" in remains
+    assert "Airflow: remains: backups of Airflow's database and logs; they end with their retention" in remains
 
 
 def test_people_are_told_of_what_failed_what_is_wrong_with_data_and_what_is_late(ran: Ran) -> None:
