@@ -314,6 +314,9 @@ def erase(
     airflow: Annotated[
         bool, typer.Option("--airflow", help="Also take the ids out of the database and logs of the Airflow here.")
     ] = False,
+    logs: Annotated[
+        list[Path] | None, typer.Option("--logs", help="With --airflow: a folder of what its components print.")
+    ] = None,
     purpose: Purpose = None,
 ) -> None:
     """Remove a participant from all stores, and say what remains."""
@@ -329,7 +332,7 @@ def erase(
         done = do(study, participant)
     if airflow:
         done.remains = [line for line in done.remains if not line.startswith("Airflow:")]
-        done.remains += [f"Airflow: {line}" for line in forget_in_airflow(ids)]
+        done.remains += [f"Airflow: {line}" for line in forget_in_airflow(ids, logs or [])]
     _show_erased(done)
 
 

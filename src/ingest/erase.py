@@ -106,16 +106,17 @@ def ids_of(study: Study, participant: str) -> list[str]:
     return [pid, *(id_of(each, known[pid]) for each in former if pid in known)]
 
 
-def forget_in_airflow(ids: Sequence[str]) -> list[str]:
-    """Take participant_ids out of the Airflow of this machine: its database, rewritten, and its local logs; what was
-    done and what remains, in lines.
+def forget_in_airflow(ids: Sequence[str], logs: Sequence[Path] = ()) -> list[str]:
+    """Take participant_ids out of the Airflow of this machine: its database, rewritten, its local logs, and those in
+    the folders `logs`; what was done and what remains, in lines.
 
     Raises WrongUse where Airflow is not installed, Terminal where its database cannot be reached or still holds one.
     """
     if importlib.util.find_spec("airflow") is None:
         raise WrongUse("--airflow: Airflow is not installed here; say so where its database can be reached")
     # A process of its own: importing Airflow takes seconds and sets up logging.
-    command = [sys.executable, "-m", _FORGET, "--rewrite", *ids]
+    folders = [word for folder in logs for word in ("--logs", str(folder))]
+    command = [sys.executable, "-m", _FORGET, "--rewrite", *folders, *ids]
     said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ids of ours
     lines = [line for line in said.stdout.splitlines() if line.startswith(("deleted:", "emptied:", "over", "remains:"))]
     if said.returncode == 1:

@@ -197,7 +197,7 @@ def _forgotten(airflow: Airflow, root: Path, study: Path, in_database: Callable[
         airflow.until(f"SELECT 1 {of_run} AND state = 'success'")
     before, ref_before = naming(who), naming(LEAVES)
     done = subprocess.run(
-        [COMMAND, "--study", study, "erase", LEAVES, "--yes", "--airflow"],
+        [COMMAND, "--study", study, "erase", LEAVES, "--yes", "--airflow", "--logs", root / "logs"],
         env=airflow.env, check=False, capture_output=True, text=True,
     )  # fmt: skip
     return Forgotten(before, naming(who), [*ref_before["files"], *ref_before["database"]], done.returncode,
@@ -353,6 +353,7 @@ def test_an_airflow_that_has_erased_somebody_can_forget_them(ran: Ran) -> None:
     assert found.ref_before == []
     remains = found.said.partition("What remains")[2]
     assert "Airflow: emptied: 1 rows of dag_run.conf" in remains
+    assert "Airflow: overwritten: the id in 1 rows of callback.data" in remains
     assert "Airflow: remains: the database's write-ahead log, until it is used again" in remains
     assert "Airflow: remains: backups of Airflow's database and logs; they end with their retention" in remains
 

@@ -29,6 +29,7 @@ SMALL = {
     "nights.py": ("--people", "1"),
     "pages.py": ("--nights", "20", "--people", "10"),
     "postgres.py": ("--people", "1", "--nights", "10", "--repeats", "1"),
+    "roles.py": ("--people", "2", "--nights", "10", "--repeats", "1"),
     "takeout.py": ("--small",),
     "warehouse.py": ("--people", "2", "--nights", "20", "--repeats", "1"),
 }
@@ -153,6 +154,15 @@ def test_the_warehouse_is_built_and_one_night_added() -> None:
         assert float(more[6].rstrip(" %")) == pytest.approx(100 * float(more[0]) / float(whole[0]), rel=0.05)
     nights, rows = re.search(r"both anchors: ([\d,]+) nights and ([\d,]+) rows", printed).groups()  # type: ignore[union-attr]
     assert int(rows.replace(",", "")) == pytest.approx(2 * int(nights.replace(",", "")), abs=2)
+
+
+def test_what_an_analyst_asks_is_set_beside_what_the_owner_does() -> None:
+    printed = _printed("roles.py")
+    (questions,) = re.search(r"^2 people, 10 nights, (\d+) questions", printed, re.MULTILINE).groups()  # type: ignore[union-attr]
+    assert int(questions) >= 12
+    rows, owner, analyst, ratio = _row(printed, "all")
+    assert rows > int(questions)
+    assert ratio == pytest.approx(analyst / owner, rel=0.2)
 
 
 def test_what_is_published_to_postgresql_is_set_beside_a_copy_of_it() -> None:

@@ -35,9 +35,9 @@ def safe_flow(reader: Reader, limits: Limits) -> pa.Table:
     cells: dict[Key, list[str]] = {}
     for key, count in leaves.items():
         # Everybody ends in one place, so that any names will do.
-        people = [f"{sorted(key)}{number}" for number in range(count)]
+        names = [f"{sorted(key)}{number}" for number in range(count)]
         for depth in range(len(dims) + 1):
-            cells.setdefault(_first(key, dims[:depth]), []).extend(people)
+            cells.setdefault(_first(key, dims[:depth]), []).extend(names)
     columns = {dim: pa.array([dict(key).get(dim) for key in cells], pa.string()) for dim in dims}
     table = pa.table({**columns, PEOPLE: pa.array(list(cells.values()), pa.list_(pa.string()))})
     held = Cells(table, dims, _impossible(cells, dims))
