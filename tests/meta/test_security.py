@@ -27,7 +27,8 @@ MUST_STAND_THERE = {
     "nobody erased returns", "releases elsewhere are found", "small cells", "complementary suppression",
     "releases are not subtracted", "no rows of people in aggregates", "releases fail closed", "no secrets in releases",
     "notice and consents", "shifted dates", "no formulas", "questions only read", "hostile files",
-    "no real data in the code", "locked dependencies", "list of parts", "rules on insecure code",
+    "a second person", "Airflow forgets", "no real data in the code", "locked dependencies", "list of parts",
+    "rules on insecure code",
 }  # fmt: skip
 
 
