@@ -4,7 +4,8 @@
 
 A private server is started for it, with the demo study. Row-level security holds for the analyst and not for the owner
 of the tables, whose time is the floor; both see the same rows, since everybody in the demo study has consented to
-everything. Both ask by turns, each in one session; of several times the least counts, with the rows fetched.
+everything. Both ask by turns, each in one session; of several times the least counts, with the rows fetched. A question
+for a vendor's own number of a record, which no analyst may read, is left out and told.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ def published(server: Any, root: Path, people: int, nights: int) -> str:
     return database
 
 
+def may_ask(analyst: Any, sql: str) -> bool:
+    """Whether the columns that the question names may be read."""
+    from psycopg.errors import InsufficientPrivilege
+
+    try:
+        analyst.execute(f"EXPLAIN {sql}")
+    except InsufficientPrivilege:
+        return False
+    return True
+
+
 def measure(server: Any, database: str, repeats: int) -> list[dict[str, float]]:
     """By question: rows, and least seconds as owner and as analyst."""
     import queries
@@ -55,6 +67,9 @@ def measure(server: Any, database: str, repeats: int) -> list[dict[str, float]]:
         for each in (owner, analyst):
             each.execute("SET TIME ZONE 'UTC'")
         for sql in queries.answers(queries.PAGE.read_text(encoding="utf-8")):
+            if not may_ask(analyst, sql):
+                print(f"left out, since no analyst may ask it: {' '.join(sql.split())[:60]} ...")
+                continue
             least, counts = [float("inf"), float("inf")], [0, 0]
             for _ in range(repeats):
                 for number, each in enumerate((owner, analyst)):

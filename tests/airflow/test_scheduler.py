@@ -348,7 +348,7 @@ def test_an_airflow_that_has_erased_somebody_can_forget_them(ran: Ran) -> None:
     assert found.code == 0, found.said
     # Byte by byte: all files of the database, of Airflow's home, and of every log.
     assert found.before["database"] != []
-    assert [name for name in found.before["files"] if "erase_participant__days" in name] != []
+    assert [name for name in found.before["files"] if "publish_warehouse__days" in name] != []
     assert found.after == {"files": [], "database": []}
     assert found.ref_before == []
     remains = found.said.partition("What remains")[2]

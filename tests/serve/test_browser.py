@@ -112,17 +112,20 @@ def test_dates_are_picked_and_the_csv_holds_what_the_warehouse_does(visit: Visit
     wait_drawn(page)
     page.get_by_text("Save the data of this page as CSV").click()
     with page.expect_download() as saved:
-        page.get_by_role("link", name="states", exact=True).click()
-    assert saved.value.suggested_filename == "cohort-states.csv"
+        page.get_by_role("link", name="coverage", exact=True).click()
+    assert saved.value.suggested_filename == "cohort-coverage.csv"
     given = list(csv.DictReader(saved.value.path().open(encoding="utf-8")))
-    sql = """select basis, block, state, count(*) from insomnia_week where block_start between ? and ?
-             group by all having count(*) >= 2"""
-    expected = {(basis, str(block), state): str(count) for basis, block, state, count in
-                rows(spoilt, sql.replace("?", f"date '{first}'", 1).replace("?", f"date '{last}'", 1))}  # fmt: skip
-    assert expected
-    shown = [row for row in given if row["status"] == "shown"]
-    assert {(row["basis"], row["week"], row["state"]): row["participants"] for row in shown} == expected
-    assert {row["participants"] for row in given if row["status"] == "suppressed"} == {""}
+    sql = f"""select floor((c.date - p.enrolled_on) / 7.0), count(distinct participant_id),
+                     100.0 * count(*) filter (c.has_sleep) / count(*)
+              from coverage c join participant p using (participant_id)
+              where c.date between greatest(p.enrolled_on, date '{first}') and date '{last}' group by 1"""
+    expected = {str(int(week)): (str(people), share) for week, people, share in rows(spoilt, sql) if people >= 2}
+    shown = [row for row in given if row["status"] == "shown" and row["kind"] == "night"]
+    assert shown
+    for row in shown:
+        people, share = expected[row["week"]]
+        assert (row["participants"], float(row["covered_pct"])) == (people, pytest.approx(share))
+    assert {row["participants"] for row in given if row["status"] == "suppressed"} <= {""}
     assert visit.complaints == []
 
 
