@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,14 @@ def decode_batches(job: Job, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     """For mapInArrow: of each row (task, items) the exports with these tokens, decoded; yields rows of ANSWER."""
     for batch in rows:
         for row in batch.to_pylist():
-            tokens = row["items"]
-            said = answered(job, lambda study, tokens=tokens: load_batch(study, tokens).counts())
+            said = answered(job, partial(_decoded, row["items"]))
             yield pa.RecordBatch.from_pylist([{"task": row["task"], "answer": said}], schema=ANSWER)
 
 
 def build_group(job: Job, rows: pa.Table) -> pa.Table:
     """For applyInArrow: the marts of a group's participants, built; gives a row of ANSWER."""
     (row,) = rows.to_pylist()
-    said = answered(job, lambda study: asdict(rebuild(study, row["items"])))
+    said = answered(job, partial(_built, row["items"]))
     return pa.Table.from_pylist([{"task": row["task"], "answer": said}], schema=ANSWER)
 
 
@@ -101,6 +100,14 @@ def outcome(answer: str) -> Done:
         raise getattr(errors, kind)(text)
     done: Done = said["done"]
     return done
+
+
+def _decoded(tokens: list[str], study: Study) -> Done:
+    return {**load_batch(study, tokens).counts()}
+
+
+def _built(ids: list[str], study: Study) -> Done:
+    return asdict(rebuild(study, ids))
 
 
 @lru_cache(maxsize=1)
