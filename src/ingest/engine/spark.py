@@ -111,7 +111,7 @@ class OnSpark:
         try:
             # One row, one partition: Spark begins them in their order, and none waits behind another.
             rows = session.createDataFrame(table).repartitionByRange(len(tasks), "task")
-            answers: dict[int, str] = dict(apply(job, rows).collect())
+            answers: dict[int, str] = {row["task"]: row["answer"] for row in apply(job, rows).collect()}
         except (Py4JError, PySparkException, OSError) as error:
             logging.getLogger("ingest.engine").debug("Spark said: %s", error)
             raise _given_up(error) from None

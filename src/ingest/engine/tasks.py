@@ -52,23 +52,15 @@ def decode_batches(job: Job, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     """For mapInArrow: of each row (task, items) the exports with these tokens, decoded; yields rows of ANSWER."""
     for batch in rows:
         for row in batch.to_pylist():
-            said = answered(job, partial(_load, row["items"]))
+            said = answered(job, partial(_decoded, row["items"]))
             yield pa.RecordBatch.from_pylist([{"task": row["task"], "answer": said}], schema=ANSWER)
 
 
 def build_group(job: Job, rows: pa.Table) -> pa.Table:
     """For applyInArrow: the marts of a group's participants, built; gives a row of ANSWER."""
     (row,) = rows.to_pylist()
-    said = answered(job, partial(_rebuild, row["items"]))
+    said = answered(job, partial(_built, row["items"]))
     return pa.Table.from_pylist([{"task": row["task"], "answer": said}], schema=ANSWER)
-
-
-def _load(tokens: list[str], study: Study) -> Done:
-    return load_batch(study, tokens).counts()
-
-
-def _rebuild(ids: list[str], study: Study) -> Done:
-    return asdict(rebuild(study, ids))
 
 
 def answered(job: Job, do: Callable[[Study], Done]) -> str:
@@ -86,6 +78,14 @@ def answered(job: Job, do: Callable[[Study], Done]) -> str:
                 raise _TriedAgain(kind) from None
             answer = {"error": [kind, text]}
     return json.dumps({**answer, "events": said})
+
+
+def _decoded(tokens: list[str], study: Study) -> Done:
+    return {**load_batch(study, tokens).counts()}
+
+
+def _built(ids: list[str], study: Study) -> Done:
+    return asdict(rebuild(study, ids))
 
 
 @lru_cache(maxsize=1)
