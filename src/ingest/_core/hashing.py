@@ -7,7 +7,10 @@ from hashlib import md5
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from ingest._core.files import digest
 
 Hashes = NDArray[np.uint64]
 _BLOCK = 1 << 14
@@ -56,6 +59,37 @@ def hex_digits(hashes: Hashes) -> pa.Array:
     text = hashes.astype(">u8").tobytes().hex().encode()
     offsets = np.arange(len(hashes) + 1, dtype=np.int32) * 16
     return pa.Array.from_buffers(pa.string(), len(hashes), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def rows_hash(rows: pa.Table) -> str:
+    """SHA-256, hexadecimal, of all rows in their order, with names and types of the columns: the same however they
+    lie in memory or in a file, and in every version. Text that comes as a dictionary is text.
+
+    Of each column go in its name, its type, which rows have a value (packed bits), and the values, zero where there is
+    none: of text the lengths, then the characters in UTF-8.
+    """
+    return digest(*(part for name, column in zip(rows.column_names, rows.columns, strict=True)
+                    for part in (name, *_column_parts(column))))  # fmt: skip
+
+
+def _column_parts(column: pa.ChunkedArray) -> tuple[str, bytes, bytes, bytes]:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    whole = pa.concat_arrays(column.cast(kind).chunks) if column.num_chunks else pa.array([], kind)
+    known = np.packbits(whole.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    if pa.types.is_string(kind):
+        whole = pc.fill_null(whole, "") if whole.null_count else whole
+        _, steps, text = whole.buffers()
+        at = np.frombuffer(steps, np.int32)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else [0, 0]
+        characters = text[int(at[0]) : int(at[-1])].to_pybytes() if text is not None else b""
+        return str(kind), known, np.diff(at).astype("<i4").tobytes(), characters
+    if pa.types.is_boolean(kind):
+        values = np.packbits(pc.fill_null(whole, False).to_numpy(zero_copy_only=False))
+    elif pa.types.is_floating(kind):
+        values = pc.fill_null(whole, 0.0).to_numpy().astype("<f8")
+    else:
+        numbers = whole.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64())
+        values = pc.fill_null(numbers, 0).to_numpy().astype("<i8")
+    return str(kind), known, values.tobytes(), b""
 
 
 def all_different(*columns: pa.Array) -> bool:

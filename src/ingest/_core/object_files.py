@@ -16,6 +16,7 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ingest._core.ciphers import Cipher
 from ingest._core.errors import Terminal, Transient
 from ingest._core.objects import denied, errors_told, no_bucket, pages, split
 
@@ -43,6 +44,7 @@ class ObjectPath:
 
     url: str
     fs: S3FileSystem = field(repr=False, compare=False)
+    cipher: Cipher | None = field(default=None, repr=False, compare=False)
 
     def __truediv__(self, part: str) -> ObjectPath:
         if any(word in ("", ".", "..") for word in part.split("/")):

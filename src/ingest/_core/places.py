@@ -10,13 +10,34 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 from ingest._core import files, object_files
+from ingest._core.ciphers import Cipher
 from ingest._core.object_files import NOT_THERE, ObjectPath, Version
 
 Place = Path | ObjectPath
 _AT_ONCE = 64
+
+
+class Folder(PosixPath):
+    """A lake that is a folder, with what opens its encrypted files; what stands below it are paths like others."""
+
+    cipher: Cipher | None = None
+
+
+def with_cipher(lake: Place, cipher: Cipher) -> Place:
+    """The lake as a place that says what opens its files."""
+    if isinstance(lake, ObjectPath):
+        return ObjectPath(lake.url, lake.fs, cipher)
+    folder = Folder(lake)
+    folder.cipher = cipher
+    return folder
+
+
+def cipher_of(lake: Place) -> Cipher | None:
+    """What opens the encrypted files of a lake; None where the place says nothing of it."""
+    return lake.cipher if isinstance(lake, Folder | ObjectPath) else None
 
 
 def inside(root: Place, *parts: str) -> Place:

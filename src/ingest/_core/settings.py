@@ -222,6 +222,10 @@ class Settings(Strict):
     )
     landing: str = Field("landing", description="`landing`, or a prefix in an object store: `s3://bucket/prefix`")
     lake: str = Field("lake", description="`lake`, or a prefix in an object store: `s3://bucket/prefix`")
+    lake_encryption: bool = Field(
+        False,
+        description="encrypt the lake's Parquet files with keys derived from the study's (docs/encryption.md)",
+    )
     object_storage: ObjectStorage = ObjectStorage()
     warehouse: str = Field(
         "warehouse.duckdb",

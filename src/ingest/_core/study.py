@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest._core.ciphers import Cipher
 from ingest._core.clock import travelled
 from ingest._core.errors import Terminal, WrongUse
 from ingest._core.files import inside, locked
 from ingest._core.object_files import ObjectPath
 from ingest._core.objects import store
-from ingest._core.places import Place
+from ingest._core.places import Place, with_cipher
 from ingest._core.roster import Roster, RosterEntry, load_roster
 from ingest._core.settings import Settings, load_settings
 from ingest._core.settings_storage import is_url
@@ -44,9 +45,10 @@ class Study:
 
     @property
     def lake(self) -> Place:
-        """Parquet files and their manifests: a folder, or a prefix in an object store."""
+        """Parquet files and their manifests: a folder, or a prefix in an object store; says what opens them."""
         said = self.settings.lake
-        return ObjectPath(said, store(self.settings.object_storage)) if is_url(said) else self.root / said
+        bare = ObjectPath(said, store(self.settings.object_storage)) if is_url(said) else self.root / said
+        return with_cipher(bare, Cipher(self.identity, self.settings.lake_encryption))
 
     @property
     def identity(self) -> Path:

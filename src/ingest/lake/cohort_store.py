@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from ingest._core.contract import COHORT, tables, to_contract
-from ingest._core.places import Place, read, remove, wipe, write, write_each
+from ingest._core.places import Place, read, read_each, remove, wipe, write, write_each
 from ingest.lake.parquet import coded
 
 COHORT_ID = "_cohort"
@@ -42,7 +42,9 @@ def write_cohort(lake: Place, made: Mapping[str, pa.Table], state: CohortState) 
     """
     fitting = {table: to_contract(table, made.get(table, pa.table({}))) for table in tables(COHORT)}
     remove(_state_path(lake))
-    write_each({cohort_path(lake, table): coded(lake, table, data) for table, data in fitting.items()})
+    paths = {table: cohort_path(lake, table) for table in fitting}
+    held = zip(fitting.items(), read_each(list(paths.values())), strict=True)
+    write_each({paths[table]: coded(lake, table, data, stands.data) for (table, data), stands in held})
     write(_state_path(lake), msgspec.json.encode(state, order="sorted"))
 
 

@@ -36,6 +36,7 @@ from ingest.harmonise.scales import harmonise_responses
 from ingest.harmonise.sessions import harmonise_sleep
 from ingest.harmonise.substances import Own
 from ingest.harmonise.uses import harmonise_uses
+from ingest.lake.encryption import begin_writing
 from ingest.lake.isolated import isolated
 from ingest.lake.pack import changing, drop_left
 from ingest.lake.parquet import columns_hash, to_parquet
@@ -97,6 +98,7 @@ def plan_batches(study: Study) -> list[list[str]]:
 def load_batch(study: Study, tokens: Iterable[str], progress: Callable[[], None] = lambda: None) -> LoadResult:
     """Decode the exports and commit them to the lake; one that cannot be read is refused, the others go on."""
     with in_use(study.identity):
+        begin_writing(study.lake)
         return _load_batch(study, tokens, progress)
 
 

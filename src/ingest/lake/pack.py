@@ -118,7 +118,7 @@ def compact(
 def drop_left(study: Study, participant_id: str) -> None:
     """Write those packed files of a participant anew that hold rows which no manifest names any more."""
     of = manifests(study.lake, participant_id) if participant_id != NOBODY else []
-    if any(_Table(table, of).begun for table in tables(LAKE)):
+    if any(_Table(study.lake, table, of).begun for table in tables(LAKE)):
         with changing(study.identity, participant_id, alone=True):
             _compact_one(study, participant_id, Compacted(), also_loose=False)
 
@@ -133,7 +133,7 @@ def _compact_one(
     made: dict[Place, tuple[str, bytes]] = {}
     pieces: dict[str, dict[str, list[Piece]]] = {}
     for table, folder in folders.items():
-        files, found = _Table(table, of).packed(lake, also_loose)
+        files, found = _Table(lake, table, of).packed(also_loose)
         made |= {folder / name: (table, data) for name, data in files.items()}
         for source_file_id, parts in found.items():
             pieces.setdefault(source_file_id, {})[table] = parts
@@ -185,7 +185,8 @@ class _Run(NamedTuple):
 class _Table:
     """A participant's exports that have rows of a table, oldest first."""
 
-    def __init__(self, name: str, of: Iterable[Manifest]) -> None:
+    def __init__(self, lake: Place, name: str, of: Iterable[Manifest]) -> None:
+        self._lake = lake
         self._name = name
         self._of = [each for each in of if name in each.files]
         self._pieces = {each.source_file_id: each.packed[name] for each in self._of
@@ -197,26 +198,31 @@ class _Table:
 
     @property
     def begun(self) -> set[str]:
-        """Years that stand in several packed files, or in one that has rows which no manifest names."""
-        return {year for year, left in self._files.items() if len(left) > 1 or any(left.values())}
+        """Years that stand in several packed files, or in one that has rows which no manifest names, or that is not
+        encrypted where the lake is, or is where the lake is not.
+        """
+        on = parquet.encrypts(self._lake)
+        other = {_year(part.file) for parts in self._pieces.values() for part in parts
+                 if parquet.names_rows(part.sha256) != on}  # fmt: skip
+        return other | {year for year, left in self._files.items() if len(left) > 1 or any(left.values())}
 
-    def packed(self, lake: Place, also_loose: bool) -> tuple[dict[str, bytes], dict[str, list[Piece]]]:
+    def packed(self, also_loose: bool) -> tuple[dict[str, bytes], dict[str, list[Piece]]]:
         """Packed files to write, by name, and where the rows of exports then stand, by source_file_id."""
-        loose = self._loose(lake) if also_loose else {}
+        loose = self._loose() if also_loose else {}
         if len(self._of) <= len(self._files.keys() | {run.year for runs in loose.values() for run in runs}):
             loose = {}
         todo = self.begun | {run.year for runs in loose.values() for run in runs}
         if not todo:
             return {}, {}
-        runs = {**self._runs_of_packed(lake, todo), **loose}
+        runs = {**self._runs_of_packed(todo), **loose}
         files: dict[str, bytes] = {}
         at: dict[str, Piece] = {}
         for year in sorted(todo):
             rows = [run.rows for each in self._of for run in runs.get(each.source_file_id, ()) if run.year == year]
             # One chunk, so that the pages do not tell of the files that the rows came from.
-            data = parquet.coded(lake, self._name, pa.concat_tables(rows).combine_chunks())
-            named = parquet.hash_of(lake, self._name, data)
-            file = f"{year}.{named[:16]}.parquet"
+            data = parquet.coded(self._lake, self._name, pa.concat_tables(rows).combine_chunks())
+            named = parquet.hash_of(self._lake, self._name, data)
+            file = f"{year}.{named.rpartition(':')[2][:16]}.parquet"
             files[file] = data
             at[year] = Piece(file, named, 0, 0, sum(map(len, rows)))
         found = {}
@@ -238,20 +244,20 @@ class _Table:
             at[run.year] = replace(before, at=before.at + len(run.rows))
             yield replace(before, rows=len(run.rows))
 
-    def _loose(self, lake: Place) -> dict[str, list[_Run]]:
+    def _loose(self) -> dict[str, list[_Run]]:
         loose = [each for each in self._of if each.source_file_id not in self._pieces]
-        wanted = {each.source_file_id: stretches(lake, self._name, each)[0] for each in loose}
-        opened = open_files(lake, [(self._name, each, wanted[each.source_file_id]) for each in loose])
+        wanted = {each.source_file_id: stretches(self._lake, self._name, each)[0] for each in loose}
+        opened = open_files(self._lake, [(self._name, each, wanted[each.source_file_id]) for each in loose])
         return {name: list(_runs(opened[part.path], YEAR_OF[self._name])) for name, part in wanted.items()}
 
-    def _runs_of_packed(self, lake: Place, years: set[str]) -> dict[str, list[_Run]]:
+    def _runs_of_packed(self, years: set[str]) -> dict[str, list[_Run]]:
         wanted: list[tuple[Manifest, Stretch, str]] = []
         for each in self._of:
             for part in self._pieces.get(each.source_file_id, ()):
                 if _year(part.file) in years:
-                    path = table_folder(lake, self._name, each.participant_id) / part.file
+                    path = table_folder(self._lake, self._name, each.participant_id) / part.file
                     wanted.append((each, Stretch(path, part.sha256, part.at, part.rows), _year(part.file)))
-        opened = open_files(lake, [(self._name, each, stretch) for each, stretch, _ in wanted])
+        opened = open_files(self._lake, [(self._name, each, stretch) for each, stretch, _ in wanted])
         found: dict[str, list[_Run]] = {}
         for each, stretch, year in wanted:
             rows = opened[stretch.path].slice(stretch.at, stretch.rows)

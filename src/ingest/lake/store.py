@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ingest._core.contract import LAKE, arrow_schema, tables
 from ingest._core.errors import Terminal
+from ingest._core.object_files import Version
 from ingest._core.places import Place, committed, committed_below, inside, names, read_each, remove, write, write_each
 from ingest._core.places import read as read_file
 from ingest.lake import parquet
@@ -183,19 +184,64 @@ def commit(
     """Write the tables, then the manifest; returns it with the files' hashes. Tables without rows have no file.
 
     `plain` is what `parquet.to_parquet` gives of them, where it is there already. Files of an earlier manifest of the
-    same export go once the new one stands, packed ones where no other export has rows in them.
+    same export go once the new one stands, packed ones where no other export has rows in them. A manifest
+    whose files fit the new one already is replaced first: else files that are encrypted from now on would stand under
+    the hash of what they were.
     """
     path = manifest_path(lake, of.participant_id, of.source_file_id)
     held = read_file(path)
-    data = {table: parquet.coded(lake, table, found, (plain or {}).get(table))
-            for table, found in sorted(rows.items()) if len(found)}  # fmt: skip
-    write_each({parquet_path(lake, table, of.participant_id, of): each for table, each in data.items()})
-    files = {table: TableFile(len(rows[table]), parquet.hash_of(lake, table, each)) for table, each in data.items()}
+    before = None if held.data is None else _decoded(of.source_file_id, held.data, _DECODER)
+    paths = {table: parquet_path(lake, table, of.participant_id, of) for table in sorted(rows) if len(rows[table])}
+    stands = _standing(lake, paths)
+    data = {table: parquet.coded(lake, table, rows[table], stands.get(table), (plain or {}).get(table))
+            for table in paths}  # fmt: skip
+    files = {table: TableFile(len(rows[table]), parquet.named(rows[table], each)) for table, each in data.items()}
     after = msgspec.structs.replace(of, files=files, packed=msgspec.UNSET)
-    write(path, manifest_bytes(after), held)
-    if held.data is not None:
-        _remove_files(lake, _decoded(of.source_file_id, held.data, _DECODER), after)
+    changed = {paths[table]: each for table, each in data.items() if stands.get(table) != each}
+    fits = all(table in stands and parquet.is_named(lake, table, stands[table], each.sha256)
+               for table, each in files.items())  # fmt: skip
+    _write(path, after, held, changed, manifest_first=before is not None and fits)
+    if before is not None:
+        _remove_files(lake, before, after)
     return after
+
+
+def _write(path: Place, of: Manifest, held: Version, files: Mapping[Place, bytes], manifest_first: bool) -> None:
+    if manifest_first:
+        write(path, manifest_bytes(of), held)
+    write_each(files)
+    if not manifest_first:
+        write(path, manifest_bytes(of), held)
+
+
+def _standing(lake: Place, paths: Mapping[str, Place]) -> dict[str, bytes]:
+    """What stands in a lake that is encrypted, by table: there it need not be what would be written, and still fit."""
+    if not parquet.encrypts(lake):
+        return {}
+    found = zip(paths, read_each(list(paths.values())), strict=True)
+    return {table: each.data for table, each in found if each.data is not None}
+
+
+def settle(lake: Place, of: Manifest) -> int:
+    """Have an export's own files be as the lake has them, encrypted or plain; returns how many were not.
+
+    The manifest fits its files at every moment: a hash of rows, which it has first, or keeps until the end, fits both.
+    Raises Terminal where a file is not the one that the manifest names.
+    """
+    path = manifest_path(lake, of.participant_id, of.source_file_id)
+    held, on = read_file(path), parquet.encrypts(lake)
+    own = [table for table in of.files if not (of.packed and table in of.packed)]
+    paths = {table: parquet_path(lake, table, of.participant_id, of) for table in own}
+    stands = dict(zip(own, read_each(list(paths.values())), strict=True))
+    other = [table for table, each in stands.items() if each.data is not None and parquet.is_encrypted(each.data) != on]
+    if not other and all(parquet.names_rows(of.files[table].sha256) == on for table in own):
+        return 0
+    rows = {table: open_files(lake, [(table, of, stretches(lake, table, of)[0])])[paths[table]] for table in own}
+    data = {table: parquet.coded(lake, table, rows[table], stands[table].data) for table in own}
+    files = {table: TableFile(len(rows[table]), parquet.named(rows[table], data[table])) for table in own}
+    after = msgspec.structs.replace(of, files={**of.files, **files})
+    _write(path, after, held, {paths[table]: data[table] for table in other}, manifest_first=on)
+    return len(other)
 
 
 def retire(lake: Place, of: Manifest) -> None:
@@ -364,8 +410,8 @@ def write_part(lake: Place, table: str, participant_id: str, rows: pa.Table) -> 
 
 def write_parts(lake: Place, participant_id: str, rows: Mapping[str, pa.Table]) -> None:
     """Mart tables of one participant, each atomically; what stands there with the same bytes is left."""
-    data = {part_path(lake, table, participant_id): (table, parquet.coded(lake, table, each))
-            for table, each in rows.items()}  # fmt: skip
-    held = dict(zip(data, read_each(list(data)), strict=True))
-    write_each({path: each for path, (table, each) in data.items()
-                if not parquet.same(lake, table, held[path].data, each)}, held)  # fmt: skip
+    paths = {table: part_path(lake, table, participant_id) for table in rows}
+    held = dict(zip(rows, read_each(list(paths.values())), strict=True))
+    data = {table: parquet.coded(lake, table, each, held[table].data) for table, each in rows.items()}
+    write_each({paths[table]: each for table, each in data.items() if held[table].data != each},
+               {paths[table]: held[table] for table in data})  # fmt: skip

@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 
 from ingest._core.clock import day_number
 from ingest._core.files import digest
+from ingest._core.keys import in_use
 from ingest._core.roster import consents_of
 from ingest._core.settings_association import Primary
 from ingest._core.study import Study
 from ingest.harmonise.identity import entries_by_id
 from ingest.lake.cohort_store import CohortState, write_cohort
+from ingest.lake.encryption import begin_writing
 from ingest.lake.store import manifests, read, read_part
 from ingest.mart.association import Block, association, is_primary_block, person_blocks
 from ingest.mart.consent import consented
@@ -77,8 +79,11 @@ def associate(study: Study, progress: Callable[[], None] = lambda: None) -> Asso
     }
     ids = [each.participant_id for each in used]
     settings_hash = study.settings.cohort_hash_part()[:32]
-    write_cohort(study.lake, built, CohortState(cohort_hash(study, used), DEFINITIONS_VERSION, settings_hash, ids,
-                                                consents_of({pid: entries[pid] for pid in ids})))  # fmt: skip
+    state = CohortState(cohort_hash(study, used), DEFINITIONS_VERSION, settings_hash, ids,
+                        consents_of({pid: entries[pid] for pid in ids}))  # fmt: skip
+    with in_use(study.identity):
+        begin_writing(study.lake)
+        write_cohort(study.lake, built, state)
     estimable = int(pc.sum(built["association"]["estimable"]).as_py() or 0)
     return Associated(len(used), {name: len(table) for name, table in built.items()}, estimable)
 

@@ -25,6 +25,7 @@ from ingest.decode.registry import decoders
 from ingest.harmonise.identity import entries_by_id, waiting_ids
 from ingest.harmonise.substances import class_and_unit
 from ingest.lake.cohort_store import drop_cohort_without
+from ingest.lake.encryption import begin_writing
 from ingest.lake.store import (
     STATES,
     Commit,
@@ -147,6 +148,7 @@ def stale_groups(study: Study, size: int = GROUP_SIZE) -> list[list[str]]:
 def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lambda: None) -> RebuildResult:
     """Build and commit the marts of the participants, one after the other; memory holds one at a time."""
     with in_use(study.identity):
+        begin_writing(study.lake)
         return _rebuild(study, ids, progress)
 
 
@@ -155,7 +157,7 @@ def _rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None]) -> 
     result = RebuildResult([])
     for participant_id in ids:
         began = time.perf_counter()
-        with _one_builder(study, participant_id):
+        with one_builder(study, participant_id):
             path = _state_path(study.lake, participant_id)
             held = read(path)
             of, built = _built(study, participant_id, inputs)
@@ -172,7 +174,7 @@ def _rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None]) -> 
     return result
 
 
-def _one_builder(study: Study, participant_id: str) -> AbstractContextManager[None]:
+def one_builder(study: Study, participant_id: str) -> AbstractContextManager[None]:
     """Held by the one process that builds this participant's marts: two would mix theirs under one state."""
     stripe = digest(participant_id)[:2]
     return locked(study.identity / ".locks" / f"mart-{stripe}", "building nights", wait=True)

@@ -32,6 +32,7 @@ from ingest.publish.duckdb_files import (
     wal,
 )
 from ingest.publish.gate import Gate
+from ingest.publish.lake_files import Parameters
 from ingest.publish.shape import DUCKDB, Shape, columns, quoted, shape, without_comments
 from ingest.publish.stale import Held, Plan
 from ingest.publish.views import Ask, make_views, views_stand
@@ -142,7 +143,7 @@ class DuckdbWarehouse:
         """The connection that rows are selected in."""
         return self._connection
 
-    def insert(self, table: str, sql: str, parameters: list[list[str]], ids: list[str] | None) -> Callable[[], int]:
+    def insert(self, table: str, sql: str, parameters: Parameters, ids: list[str] | None) -> Callable[[], int]:
         """Add what a SELECT in `source` gives; `ids` are whose rows these are, None for the cohort's. What comes back
         says how many rows.
 

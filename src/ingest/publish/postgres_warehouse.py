@@ -20,6 +20,7 @@ from ingest.publish import migrate, postgres_access
 from ingest.publish.duckdb_files import clear_errors as clear_duckdb_errors
 from ingest.publish.duckdb_files import session, sweep
 from ingest.publish.gate import Gate
+from ingest.publish.lake_files import Parameters
 from ingest.publish.migrations.private import ASSIGNMENT, CONSENT
 from ingest.publish.postgres import ERRORS, Connection, clear_errors, connected, rows, run, told
 from ingest.publish.shape import POSTGRESQL, STAGES, Shape, clustered_key, quoted, shape, without_comments
@@ -183,7 +184,7 @@ class PostgresWarehouse:
         """The connection that the next rows are selected in."""
         return self._sources[0]
 
-    def insert(self, table: str, sql: str, parameters: list[list[str]], _ids: list[str] | None) -> Callable[[], int]:
+    def insert(self, table: str, sql: str, parameters: Parameters, _ids: list[str] | None) -> Callable[[], int]:
         """COPY what a SELECT in `source` gives, in batches; waits for the one before. What comes back waits for this
         one and says how many rows.
 

@@ -18,7 +18,7 @@ from ingest._core.study import Study
 from ingest.lake.cohort_store import COHORT_ID, CohortState, cohort_path
 from ingest.lake.store import Manifest, part_path, stretches
 from ingest.mart.rebuild import MartState, source_file_rows
-from ingest.publish.lake_files import LakeFile, readable
+from ingest.publish.lake_files import LakeFile, Parameters, readable
 from ingest.publish.shape import STAGES, cells, clustered_key, quoted
 
 _VERSIONS = {
@@ -45,7 +45,7 @@ class Person:
 
 def select(
     connection: duckdb.DuckDBPyConnection, study: Study, table: str, people: Sequence[Person], now: datetime
-) -> tuple[str, list[list[str]]] | None:
+) -> tuple[str, Parameters] | None:
     """A SELECT in `connection`, with its parameters, of the rows of these participants in a table.
 
     Columns are the contract's, rows in the order of participant and key; None where there can be none. The
@@ -59,11 +59,11 @@ def select(
     return _select_files(connection, study.lake, table, people)
 
 
-def select_cohort(connection: duckdb.DuckDBPyConnection, study: Study, table: str) -> tuple[str, list[list[str]]]:
+def select_cohort(connection: duckdb.DuckDBPyConnection, study: Study, table: str) -> tuple[str, Parameters]:
     """The same of a table over all participants."""
-    path = readable(connection, [[LakeFile(table, cohort_path(study.lake, table))]])
-    sql = f"SELECT {cells(table)} FROM read_parquet(?::VARCHAR[]) ORDER BY {_order(table)}"  # noqa: S608 - names of schemas/
-    return sql, path
+    (found,) = readable(connection, study.lake, [[LakeFile(table, cohort_path(study.lake, table))]])
+    relation, parameters = found.relation()
+    return f"SELECT {cells(table)} FROM {relation} ORDER BY {_order(table)}", parameters  # noqa: S608 - names of schemas/
 
 
 def participant_row(study: Study, person: Person) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ def _publication_row(state: MartState, now: datetime) -> dict[str, Any]:
     }
 
 
-def _select_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> tuple[str, list[list[str]]]:
+def _select_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> tuple[str, Parameters]:
     # Registered until the next one takes its name.
     connection.register("incoming", contract.to_contract(table, rows, PUBLISH))
     return f"SELECT {cells(table)} FROM incoming ORDER BY {_order(table)}", []  # noqa: S608 - names of schemas/
@@ -127,23 +127,24 @@ def _select_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Ta
 
 def _select_files(
     connection: duckdb.DuckDBPyConnection, lake: Place, table: str, people: Sequence[Person]
-) -> tuple[str, list[list[str]]] | None:
+) -> tuple[str, Parameters] | None:
     versions, record_id = _VERSIONS.get(table, (None, ""))
-    chosen = [_files(lake, table, people)]
-    read = "read_parquet(?::VARCHAR[], hive_partitioning = false, filename = true)"
-    join = f"{read} r"
-    if versions:
-        chosen.append(_files(lake, versions, people))
-        join += f" JOIN {read} v ON r.{record_id} = v.{record_id} AND r.source_file_id = v.source_file_id"
-        join += " AND v.is_current" if table == STAGES else ""
-    sources = readable(connection, chosen)
-    if not all(sources):
+    chosen = [_files(lake, table, people), *([_files(lake, versions, people)] if versions else [])]
+    found = readable(connection, lake, chosen)
+    if not all(found):
         return None
-    if rows := _rows_of_packed(lake, table, people):
+    of_packed = _rows_of_packed(lake, table, people)
+    (rows, parameters), *joined = (found[0].relation(bool(of_packed)), *(each.relation() for each in found[1:]))
+    join = f"{rows} r"
+    for others, of_others in joined:
+        join += f" JOIN {others} v ON r.{record_id} = v.{record_id} AND r.source_file_id = v.source_file_id"
+        join += " AND v.is_current" if table == STAGES else ""
+        parameters = [*parameters, *of_others]
+    if of_packed:
         join += f" WHERE {_NAMED}"
-        sources = [*sources, *rows]
+        parameters = [*parameters, *of_packed]
     of = {field["name"]: "v." if "addedBy" in field else "r." for field in contract.fields(table, PUBLISH)}
-    return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", sources  # noqa: S608 - names of schemas/
+    return f"SELECT {cells(table, of)} FROM {join} ORDER BY {_order(table, 'r.')}", parameters  # noqa: S608 - names of schemas/
 
 
 def _files(lake: Place, table: str, people: Sequence[Person]) -> list[LakeFile]:

@@ -34,7 +34,7 @@ WITHHELD_SETTINGS = {
     "part2_notice",
 }
 WITHHELD_SETTINGS |= {"landing", "lake", "object_storage"}  # addresses, with names of buckets
-WITHHELD_SETTINGS |= {"audit", "access"}  # how the study is kept, not what its rows are
+WITHHELD_SETTINGS |= {"audit", "access", "lake_encryption"}  # how the study is kept, not what its rows are
 _WITHIN = {"safety": {"contact", "protocol"}, "logs": {"__all__": {"files"}}}
 _FIELD_KEYS = ("name", "type", "description", "unit", "source", "basis", "constraints")
 _KEYS_ELSEWHERE = (
