@@ -110,6 +110,7 @@ def run(
 ) -> None:
     """Take up what is new, all the way."""
     from ingest._core.clinicians import read_clinicians
+    from ingest.lake.encryption import mixed
     from ingest.pipeline import explained
     from ingest.pipeline import run as run_all
     from ingest.report.console import console, progress
@@ -120,6 +121,8 @@ def run(
         typer.echo(problem, err=True)
     done = run_all(study, progress(console(stderr=True)))
     _show_run(done)
+    if told := mixed(study):
+        typer.echo(f"encryption {told}")
     for line in explained(done.rebuilt, done.published) if explain else ():
         typer.echo(line)
     if strict and (done.loaded.exports["refused"] or done.loaded.exports["partial"]):
@@ -366,12 +369,14 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Let the next run decode damaged files again.")] = False,
 ) -> None:
     """Check the invariants of lake, marts, warehouse and landing."""
-    from ingest.report.verify import INVARIANTS, drop_damaged, waiting
+    from ingest.report.verify import INVARIANTS, drop_damaged, forget_damaged_marts, waiting
     from ingest.report.verify import verify as check
 
     study = _study(context)
     if repair:
         typer.echo(f"{drop_damaged(study)} damaged exports taken out of the lake; `ingest run` decodes them again")
+        if people := forget_damaged_marts(study):
+            typer.echo(f"nights of {people} participants are damaged; `ingest run` builds them again")
     broken = check(study)
     for each in broken:
         typer.echo(f"{each.invariant}: {each.where}")
@@ -443,6 +448,20 @@ def compact(
     if done.kept_for_readers:
         typer.echo(f"left       {done.kept_for_readers:,} files that a publication may be reading; the next run, or "
                    "the next call, removes them")  # fmt: skip
+
+
+@app.command()
+def encryption(context: typer.Context) -> None:
+    """Rewrite files of the lake that are not as lake_encryption of study.yaml has them."""
+    from ingest.encryption import settle_encryption
+    from ingest.lake.store import participants
+    from ingest.report.console import console, progress
+
+    study = _study(context)
+    with progress(console(stderr=True))("rewriting the lake's files", len(participants(study.lake))) as step:
+        count = settle_encryption(study, step)
+    form = "encrypted" if study.settings.lake_encryption else "plain"
+    typer.echo(f"rewritten  {count:,} files; all of the lake's Parquet is {form}")
 
 
 @app.command()

@@ -38,11 +38,6 @@ def settle_encryption(study: Study, progress: Progress = lambda: None) -> int:
     return count
 
 
-def to_settle(study: Study) -> int:
-    """How many people's exports `settle_encryption` looks through."""
-    return len(participants(study.lake))
-
-
 def _marts(lake: Place) -> int:
     found = []
     for table in tables(MART):

@@ -33,6 +33,7 @@ from ingest._core.contract import published_tables
 from ingest._core.errors import IngestError
 from ingest._core.files import storage_error
 from ingest._core.study import open_study
+from ingest.lake import parquet
 from ingest.report.verify import verify
 from studies import PROJECT, SAY_WHEN, as_json, files, fitbit_nights, land, make_study, silent, write_roster
 
@@ -215,7 +216,9 @@ def leftovers(root: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Whole:
-    """A study as it is after runs that nothing disturbed: its lake and landing byte by byte, the warehouse's rows."""
+    """A study as it is after runs that nothing disturbed: its lake and landing byte by byte (of encrypted files the
+    hash of their rows), the warehouse's rows.
+    """
 
     lake: dict[str, bytes]
     landing: dict[str, bytes]
@@ -224,7 +227,20 @@ class Whole:
 
 def whole(root: Path) -> Whole:
     """A study as it stands."""
-    return Whole(files(root / "lake"), files(root / "landing"), tables_of(root))
+    return Whole(comparable(root), files(root / "landing"), tables_of(root))
+
+
+def comparable(root: Path) -> dict[str, bytes]:
+    """The lake's files by name; of encrypted ones, which differ each time, what tells their rows."""
+    lake = open_study(root).lake
+
+    def said(name: str, data: bytes) -> bytes:
+        if not parquet.is_encrypted(data):
+            return data
+        folder, _, file = name.partition("/")
+        return parquet.hash_of(lake, Path(file).stem if folder == "_cohort" else folder, data).encode()
+
+    return {name: said(name, data) for name, data in files(root / "lake").items()}
 
 
 def differences(root: Path, wanted: Whole) -> list[str]:

@@ -37,16 +37,16 @@ def begin_writing(lake: Place) -> None:
     said = None if held.data is None else msgspec.json.decode(held.data, type=Encryption)
     if cipher is None or (said is None and not cipher.encrypts):
         return
-    check_key(lake, said)
+    check_key(lake)
     whole = cipher.encrypts and (not names(lake / MANIFESTS) if said is None else said.whole)
     now = Encryption(cipher.key_id(), whole)
     if now != said:
         write(path, msgspec.json.encode(now, order="sorted"), held)
 
 
-def check_key(lake: Place, said: Encryption | None) -> None:
+def check_key(lake: Place) -> None:
     """Raises Terminal where the lake's files are encrypted with another key than the study's."""
-    cipher = cipher_of(lake)
+    cipher, said = cipher_of(lake), encryption_of(lake)
     if cipher is not None and said is not None and said.key_id != cipher.key_id():
         raise Terminal(
             f"the files of lake/ are encrypted with the key {said.key_id}, and that of identity/key is "

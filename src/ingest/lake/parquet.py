@@ -53,8 +53,10 @@ def decoded(lake: Place, table: str, data: bytes, columns: Sequence[str] | None 
     try:
         return pq.ParquetFile(pa.BufferReader(data), decryption_properties=key).read(columns)
     except (OSError, pa.ArrowException):
-        raise Unreadable(f"lake/{table}: a file is damaged, or encrypted with another key than the study has; "
-                         "`ingest verify` lists such files") from None  # fmt: skip
+        raise Unreadable(
+            f"lake/{table}: a file is damaged, or encrypted with another key than the study has; "
+            "`ingest verify` lists such files"
+        ) from None
 
 
 def named(rows: pa.Table, data: bytes) -> str:

@@ -152,6 +152,11 @@ def rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None] = lam
         return _rebuild(study, ids, progress)
 
 
+def forget(study: Study, ids: Iterable[str]) -> None:
+    """Take the commit of these participants' marts away, so that they are built again."""
+    remove(*(_state_path(study.lake, participant_id) for participant_id in sorted(ids)))
+
+
 def _rebuild(study: Study, ids: Iterable[str], progress: Callable[[], None]) -> RebuildResult:
     inputs = _Inputs(study)
     result = RebuildResult([])

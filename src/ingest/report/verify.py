@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ingest._core.contract import MART, tables
 from ingest._core.roster import NOBODY
 from ingest._core.study import Study
 from ingest.arrive.arrivals import open_arrivals
 from ingest.arrive.landing import Unit, units
 from ingest.lake.cohort_store import COHORT_ID
+from ingest.lake.encryption import check_key
 from ingest.lake.pack import changing
+from ingest.lake.parquet import Unreadable
 from ingest.lake.store import Manifest, damaged, manifests, participants, read_part, retire
-from ingest.mart.rebuild import mart_states, published_before
+from ingest.mart.rebuild import forget, mart_states, published_before
 from ingest.publish.reading import Reader, exists, opened
 from ingest.report._consent import Broken, erased_traces, outside_consent
 
 INVARIANTS = {
-    "I1": "every lake file a manifest names has the manifest's bytes",
+    "I1": "every lake file a manifest names has the manifest's bytes or rows, and every mart is its participant's",
     "I2": "every warehouse row names a source file that a manifest holds, and the counts agree; former rows of whoever "
     "the next run publishes again aside",
     "I3": "one current main night per participant and night date",
@@ -28,8 +31,10 @@ INVARIANTS = {
 
 def verify(study: Study) -> list[Broken]:
     """Every invariant that does not hold; empty when all is well."""
+    check_key(study.lake)
     held = {pid: manifests(study.lake, pid) for pid in participants(study.lake)}
-    found = [*erased_traces(study, held), *_lake(study, held), *_counts(held), *_nights(study), *_landing(study)]
+    found = [*erased_traces(study, held), *_lake(study, held), *_marts(study), *_counts(held), *_nights(study),
+             *_landing(study)]  # fmt: skip
     if exists(study):
         found += _warehouse(study, held)
     return found
@@ -49,6 +54,7 @@ def _former(study: Study, reader: Reader) -> set[str]:
 
 def drop_damaged(study: Study) -> int:
     """Take exports whose files are not as committed out of the lake, so that the next run decodes them again."""
+    check_key(study.lake)
     count = 0
     for pid in participants(study.lake):
         with changing(study.identity, pid):
@@ -66,6 +72,31 @@ def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
                          "`ingest verify --repair` and run again")  # fmt: skip
 
 
+def forget_damaged_marts(study: Study) -> int:
+    """Have the next run build the marts of whoever has one that cannot be read; returns of how many."""
+    found = {pid for pid, _ in _wrong_marts(study)}
+    forget(study, found)
+    return len(found)
+
+
+def _marts(study: Study) -> Iterator[Broken]:
+    for pid, table in _wrong_marts(study):
+        yield Broken("I1", f"{table} of participant {pid}: cannot be read, or holds rows of somebody else; "
+                     "`ingest verify --repair` and run again")  # fmt: skip
+
+
+def _wrong_marts(study: Study) -> Iterator[tuple[str, str]]:
+    for pid in sorted(mart_states(study.lake).keys() - {NOBODY}):
+        for table in tables(MART):
+            try:
+                whose = read_part(study.lake, table, pid, ["participant_id"])["participant_id"].unique().to_pylist()
+            except Unreadable:
+                yield pid, table
+                continue
+            if whose not in ([], [pid]):
+                yield pid, table
+
+
 def _counts(held: dict[str, list[Manifest]]) -> Iterator[Broken]:
     for of in (of for of_person in held.values() for of in of_person):
         counts = of.counts
@@ -75,7 +106,10 @@ def _counts(held: dict[str, list[Manifest]]) -> Iterator[Broken]:
 
 def _nights(study: Study) -> Iterator[Broken]:
     for pid in sorted(mart_states(study.lake).keys() - {NOBODY}):
-        rows = read_part(study.lake, "night_source", pid, ["night_date", "role"]).to_pylist()
+        try:
+            rows = read_part(study.lake, "night_source", pid, ["night_date", "role"]).to_pylist()
+        except Unreadable:
+            continue  # I1 says so
         mains = [row["night_date"] for row in rows if row["role"] == "main"]
         if len(set(mains)) < len(mains):
             yield Broken("I3", f"participant {pid}: {len(mains) - len(set(mains))} night dates with two main nights")
