@@ -1,4 +1,4 @@
-"""Files of the lake, plain and encrypted: what they hold is known by rows, and no damage or strange key gets through."""
+"""Files of the lake, plain and encrypted: known by their rows; no damage and no strange key gets through."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ingest._core.errors import Terminal
 from ingest._core.hashing import rows_hash
 from ingest._core.places import Place, with_cipher
 from ingest.lake.parquet import Unreadable, coded, decoded, decoded_if_named, is_encrypted, is_named, key_of, named
+from tries import SOAK, tries
 
 KEY = "5a" * 32
 
@@ -60,7 +61,7 @@ def some_rows(draw: st.DrawFn) -> tuple[str, pa.Table]:
     return table, pa.table([pa.array(draw(each), f.type) for each, f in zip(cells, schema, strict=True)], schema=schema)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(15), deadline=None)
 @given(some_rows(), st.data())
 def test_the_hash_of_rows_is_that_of_what_is_read_again(
     lake: Place, of: tuple[str, pa.Table], data: st.DataObject
@@ -88,14 +89,11 @@ def lake_identity(lake: Place) -> Path:
     return Path(str(lake)).parent / "identity"
 
 
-@settings(max_examples=60, deadline=None)
-@given(some_rows(), some_rows(), st.data())
-def test_other_rows_have_another_hash(
-    one: tuple[str, pa.Table], other: tuple[str, pa.Table], data: st.DataObject
-) -> None:
-    rows = one[1]
-    if one[0] != other[0] or repr(rows.to_pylist()) != repr(other[1].to_pylist()):
-        assert rows_hash(rows) != rows_hash(other[1])
+@settings(max_examples=tries(30), deadline=None)
+@given(some_rows(), st.data())
+def test_other_rows_have_another_hash(of: tuple[str, pa.Table], data: st.DataObject) -> None:
+    rows = of[1]
+    assert rows_hash(rows) != rows_hash(pa.concat_tables([rows, rows])) or not len(rows)
     if len(rows):
         at, name = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.sampled_from(rows.column_names))
         cells = rows[name].to_pylist()
@@ -123,7 +121,7 @@ def test_no_changed_byte_passes(lake: Place) -> None:
     file = coded(lake, "substance_use", rows)
     hashed = named(rows, file)
     assert decoded_if_named(lake, "substance_use", file, hashed) is not None
-    for at in range(0, len(file), 7):
+    for at in {*range(0, len(file), 1 if SOAK else 101), *range(12), *range(len(file) - 12, len(file))}:
         bent = bytearray(file)
         bent[at] ^= 1 << at % 8
         assert decoded_if_named(lake, "substance_use", bytes(bent), hashed) is None, at

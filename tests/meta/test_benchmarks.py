@@ -23,6 +23,7 @@ NIGHTS, REPEATED = 30 * 30, 29
 
 SMALL = {
     "compact.py": ("--people", "2", "--nights", "12"),
+    "encryption.py": ("--people", "2", "--nights", "12"),
     "fitbit.py": ("--exports", "1"),
     "formats.py": ("--nights", "20"),
     "landing.py": ("--files", "300"),
@@ -201,6 +202,12 @@ def test_peak_memory_is_that_of_the_process(measuring: ModuleType) -> None:
 def test_a_table_is_aligned(measuring: ModuleType) -> None:
     rows = [{"what": "a", "n": "1"}, {"what": "longer", "n": "22"}]
     assert measuring.table(rows) == "what     n\na        1\nlonger  22"
+
+
+def test_an_encrypted_lake_has_the_same_rows_in_more_bytes() -> None:
+    output = _printed("encryption.py")
+    assert f", {2 * 12 * (1 + 40 + 3):,} rows of records" in output
+    assert _row(output, "kB of the lake")[2] > 1
 
 
 def test_a_compaction_leaves_a_file_of_each_table() -> None:

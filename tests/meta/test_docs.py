@@ -39,6 +39,7 @@ RUN_ELSEWHERE = {
 }
 PAGES_RUN_BY = {
     "audit.md": "tests/privacy/test_page.py",
+    "encryption.md": "tests/privacy/test_encryption.py",
     "lake.md": "tests/report/test_outside.py",
     "object-storage.md": "tests/arrive/test_object_landing.py",
     "operations.md": "tests/cli/test_operations.py",

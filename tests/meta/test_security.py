@@ -22,7 +22,8 @@ ROWS = {
 MUST_STAND_THERE = {
     "roles", "rows by role", "the warehouse file is closed", "audit", "the audit only grows",
     "identity apart", "nothing personal is decoded", "a planted name goes nowhere", "the key may stand elsewhere",
-    "the key may change", "mutated files", "XComs are counts", "passwords are not told",
+    "the key may change", "an encrypted lake", "its keys stay in identity/", "encryption is turned on and off",
+    "mutated files", "XComs are counts", "passwords are not told",
     "consent by scope and day", "withdrawal holds in a commit", "erasure from all stores", "no table is forgotten",
     "nobody erased returns", "releases elsewhere are found", "small cells", "complementary suppression",
     "releases are not subtracted", "no rows of people in aggregates", "releases fail closed", "no secrets in releases",

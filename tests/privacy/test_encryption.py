@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from base64 import b64encode
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -28,10 +32,11 @@ from faults.small import (
     tables_of,
     whole,
 )
+from ingest import open_study as open_study_tables
 from ingest._core import clock
 from ingest._core.ciphers import Cipher
 from ingest._core.contract import LAKE, MART, tables
-from ingest._core.errors import Terminal, Transient
+from ingest._core.errors import Terminal, Transient, WrongUse
 from ingest._core.keys import in_use
 from ingest._core.study import open_study
 from ingest.encryption import settle_encryption
@@ -46,9 +51,23 @@ from ingest.mart.rebuild import rebuild, stale
 from ingest.rekey import rekey
 from ingest.report.verify import verify
 from stores import Bucket
-from studies import as_json, change_settings, command, files, fitbit_nights, lake_table, land, make_study, pid, run
+from studies import (
+    PROJECT,
+    as_json,
+    change_settings,
+    command,
+    files,
+    fitbit_nights,
+    lake_table,
+    land,
+    make_study,
+    pid,
+    rows,
+    run,
+)
 from tries import SOAK, tries
 
+PAGE = PROJECT / "docs" / "encryption.md"
 ON, OFF = {"lake_encryption": True}, {"lake_encryption": False}
 
 
@@ -329,6 +348,31 @@ def test_a_lake_in_a_bucket(plain: Path, tmp_path: Path, bucket: Bucket) -> None
     assert {name: now[name] for name in now if name.split("/")[0] in tables(MART)} == {
         name: data for name, data in parquet(plain).items() if name.split("/")[0] in tables(MART)
     }
+
+
+def test_the_page_can_be_typed_in(plain: Path, tmp_path: Path) -> None:
+    root = copied(plain, tmp_path / "my-study")
+    change_settings(root, **ON)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    shell = [line for kind, body in blocks if kind == "sh" for line in body.splitlines()]
+    assert [line.split()[:3] for line in shell] == [["ingest", "--study", "my-study"]]
+    done = command(*shell[0].split()[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert encrypted(root) == {True}
+    code = "".join(body for kind, body in blocks if kind == "python")
+    shown = subprocess.run([sys.executable, "-"], input=f"{code}\nprint(night.num_rows, short[0])", cwd=tmp_path,
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    ((count, short),) = rows(plain, "select count(*), count(*) filter (tst_min < 360) from night")
+    assert shown.stdout.split() == [str(count), str(short)]
+    # What the page says of a key in base64 holds, too.
+    key = b64encode(open_study_tables(root).lake_key("night")).decode()
+    with duckdb.connect() as connection:
+        connection.execute(f"PRAGMA add_parquet_key('night', '{key}')")
+        said = "SELECT count(*) FROM read_parquet(?, encryption_config = {footer_key: 'night'})"
+        assert connection.execute(said, [str(root / "lake/night/*/part.parquet")]).fetchall() == [(count,)]
+    with pytest.raises(WrongUse, match=r"no table 'nights'; did you mean night\?"):
+        open_study_tables(root).lake_key("nights")
 
 
 @pytest.mark.skipif(not SOAK, reason="minutes; `make soak`")

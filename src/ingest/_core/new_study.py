@@ -86,6 +86,9 @@ substances: []
 # part2: true
 # part2_notice: the words that go with every release
 
+# Encrypt the lake's Parquet files with keys derived from the study's (docs/encryption.md).
+# lake_encryption: true
+
 # Tables of aggregates: cells of fewer participants are hidden. Without it none are shown.
 # small_cells: {{min_participants: 11, round_to: 5, digits: 3}}
 

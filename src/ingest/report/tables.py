@@ -11,6 +11,7 @@ import pyarrow as pa
 from ingest._core import contract
 from ingest._core.errors import WrongUse
 from ingest._core.study import Study, open_study
+from ingest.lake.parquet import key_of
 from ingest.publish import contents
 from ingest.publish.query import answer
 from ingest.publish.reading import opened
@@ -59,6 +60,16 @@ class StudyTables:
     if TYPE_CHECKING:
 
         def __getattr__(self, table: str) -> TableMethod: ...
+
+    def lake_key(self, table: str) -> bytes:
+        """The key of a table's files in an encrypted lake, 32 bytes, for readers of Parquet (docs/encryption.md).
+
+        Raises WrongUse where the lake has no such table, Terminal where the study's key is not at hand.
+        """
+        known = [*contract.tables(contract.LAKE), *contract.tables(contract.MART), *contract.tables(contract.COHORT)]
+        if table not in known:
+            raise WrongUse(f"the lake has no table {table!r}{contents.nearest(table, known)}")
+        return key_of(self._study.lake, table)
 
     def tables(self) -> dict[str, str]:
         """What a row of each table and view is, by name."""
