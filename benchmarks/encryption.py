@@ -73,7 +73,7 @@ def use(root: str) -> dict[str, Any]:
     began = cpu_seconds()
     publish(study, entries_by_id(study), clock.now())
     spent["publish"] = cpu_seconds() - began
-    files = [path for path in (Path(root) / "lake").rglob("*.parquet")]
+    files = list((Path(root) / "lake").rglob("*.parquet"))
     return {"bytes": sum(path.stat().st_size for path in files), "files": len(files),
             _SAME: sum(len(rows) for each in found for rows in each.values()), **spent}  # fmt: skip
 
