@@ -14,7 +14,7 @@ from studies import PROJECT, rows
 
 SOURCE = PROJECT / "src" / "ingest"
 STAGES = ("arrive", "decode", "harmonise", "lake", "mart", "publish", "report", "serve")
-WHOLE_WAY = {"pipeline", "cli", "backfill", "convert", "withdraw", "erase", "rekey"}
+WHOLE_WAY = {"pipeline", "cli", "backfill", "convert", "withdraw", "erase", "rekey", "encryption"}
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 
