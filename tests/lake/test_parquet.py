@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from ingest._core.ciphers import Cipher
 from ingest._core.contract import LAKE, MART, arrow_schema, tables
 from ingest._core.errors import Terminal
 from ingest._core.hashing import rows_hash
-from ingest._core.places import Place, with_cipher
+from ingest._core.places import Place, cipher_of, with_cipher
 from ingest.lake.parquet import Unreadable, coded, decoded, decoded_if_named, is_encrypted, is_named, key_of, named
 from tries import SOAK, tries
 
@@ -155,6 +157,14 @@ def test_each_writing_differs_and_another_persons_file_is_none(lake: Place) -> N
     assert one != again
     assert is_named(lake, "substance_use", again, named(_uses("p1"), one))
     assert not is_named(lake, "substance_use", other, named(_uses("p1"), one))
+
+
+def test_a_lake_keeps_what_opens_it_where_it_is_copied_or_sent(lake: Place) -> None:
+    for again in (pickle.loads(pickle.dumps(lake)), copy.deepcopy(lake)):
+        assert again == lake
+        assert cipher_of(again) == cipher_of(lake) is not None
+    below = lake / "night"
+    assert pickle.loads(pickle.dumps(below)) == below
 
 
 def test_keys_are_those_of_hkdf(lake: Place) -> None:

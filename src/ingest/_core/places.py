@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path, PosixPath
+from typing import Any
 
 from ingest._core import files, object_files
 from ingest._core.ciphers import Cipher
@@ -24,6 +25,9 @@ class Folder(PosixPath):
     """A lake that is a folder, with what opens its encrypted files; what stands below it are paths like others."""
 
     cipher: Cipher | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path, self.parts) if self.cipher is None else (with_cipher, (Path(*self.parts), self.cipher))
 
 
 def with_cipher(lake: Place, cipher: Cipher) -> Place:
