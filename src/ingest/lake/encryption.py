@@ -33,13 +33,16 @@ def begin_writing(lake: Place) -> None:
     Raises Terminal where its files are encrypted with another key than the study's, before anything is made with that.
     """
     path, cipher = _path(lake), cipher_of(lake)
+    if cipher is None:
+        return
+    # Asked before: whoever commits a manifest has said what holds, so that none of theirs is taken for one of before.
+    empty = cipher.encrypts and not names(lake / MANIFESTS)
     held = read(path)
     said = None if held.data is None else msgspec.json.decode(held.data, type=Encryption)
-    if cipher is None or (said is None and not cipher.encrypts):
+    if said is None and not cipher.encrypts:
         return
     check_key(lake)
-    whole = cipher.encrypts and (not names(lake / MANIFESTS) if said is None else said.whole)
-    now = Encryption(cipher.key_id(), whole)
+    now = Encryption(cipher.key_id(), cipher.encrypts and (empty if said is None else said.whole))
     if now != said:
         write(path, msgspec.json.encode(now, order="sorted"), held)
 
