@@ -46,7 +46,7 @@ from ingest.lake.load import load_batch
 from ingest.lake.pack import compact
 from ingest.lake.parquet import is_encrypted
 from ingest.lake.plan import plan
-from ingest.lake.store import damaged, manifests, participants, read_all
+from ingest.lake.store import damaged, manifests, parquet_path, participants, read_all
 from ingest.mart.rebuild import rebuild, stale
 from ingest.rekey import rekey
 from ingest.report.verify import verify
@@ -202,7 +202,9 @@ def test_damaged_and_swapped_files_are_found_and_made_again(sealed: Path, tmp_pa
     one, other = (f"participant_id={pid(root, ref)}" for ref in ("K01", "K02"))
     bent = next((lake / "sleep_session" / one).iterdir())
     bent.write_bytes(bent.read_bytes()[:40] + b"?" + bent.read_bytes()[41:])
-    mine, theirs = (next((lake / "substance_use" / each).iterdir()) for each in (one, other))
+    # Their shares of the same log: a name, a table and an age in common.
+    (log,) = (of for of in manifests(lake, pid(root)) if of.rows_hash is not None)
+    mine, theirs = (parquet_path(lake, "substance_use", pid(root, ref), log) for ref in ("K01", "K02"))
     mine.write_bytes(theirs.read_bytes())
     shutil.copy(lake / "night" / one / "part.parquet", lake / "night" / other / "part.parquet")
     mart = lake / "night_source" / one / "part.parquet"

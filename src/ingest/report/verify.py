@@ -13,7 +13,7 @@ from ingest.lake.cohort_store import COHORT_ID
 from ingest.lake.encryption import check_key
 from ingest.lake.pack import changing
 from ingest.lake.parquet import Unreadable
-from ingest.lake.store import Manifest, damaged, manifests, participants, read_part, retire
+from ingest.lake.store import Manifest, damaged, manifest, manifests, participants, read_part, retire
 from ingest.mart.rebuild import forget, mart_states, published_before
 from ingest.publish.reading import Reader, exists, opened
 from ingest.report._consent import Broken, erased_traces, outside_consent
@@ -60,7 +60,7 @@ def drop_damaged(study: Study) -> int:
         with changing(study.identity, pid):
             found = {of.source_file_id: of for _, of in damaged(study.lake, manifests(study.lake, pid))}
             for of in found.values():
-                retire(study.lake, of)
+                _retire(study, of)
         count += len(found)
     return count
 
@@ -70,6 +70,15 @@ def _lake(study: Study, held: dict[str, list[Manifest]]) -> Iterator[Broken]:
         for table, of in damaged(study.lake, of_person):
             yield Broken("I1", f"{table} of export {of.source_file_id[:12]}: bytes differ or are missing; "
                          "`ingest verify --repair` and run again")  # fmt: skip
+
+
+def _retire(study: Study, of: Manifest) -> None:
+    """Take an export out of the lake; of a study-wide log the whole, first: its shares come from nothing else."""
+    whole = None if of.rows_hash is None else manifest(study.lake, NOBODY, of.source_file_id)
+    if whole is not None:
+        with changing(study.identity, NOBODY):
+            retire(study.lake, whole)
+    retire(study.lake, of)
 
 
 def forget_damaged_marts(study: Study) -> int:
