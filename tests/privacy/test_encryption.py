@@ -67,7 +67,7 @@ from studies import (
 )
 from tries import SOAK, tries
 
-PAGE = PROJECT / "docs" / "encryption.md"
+PAGE = PROJECT / "docs" / "encryption.md"  # docs/encryption.md
 ON, OFF = {"lake_encryption": True}, {"lake_encryption": False}
 
 
