@@ -9,6 +9,7 @@ page of one empty chart in the same Chromium; many pages, to one process that wr
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _measure import Cost, cpu_seconds, in_own_process, machine, part, run_part, table
 
-REPEATS = 5
+REPEATS = int(os.environ.get("BENCHMARK_REPEATS", "5"))
 DOSES_A_DAY = 3
 """Besides those of the demo study, so that 1,100 nights have more than 5,000."""
 CHROMIUM = "/usr/bin/chromium"

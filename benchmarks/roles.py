@@ -91,6 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     from servers import start_postgres
 
+    print(machine(("psycopg",)))
     server = start_postgres()
     try:
         with TemporaryDirectory() as folder:
@@ -99,7 +100,6 @@ def main() -> None:
     finally:
         server.close()
     found.append({name: sum(row[name] for row in found) for name in ("rows", "owner", "analyst")})
-    print(machine(("psycopg",)))
     print(f"{given.people} people, {given.nights} nights, {len(found) - 1} questions\n")
     print(table([{"question": str(number) if number < len(found) else "all", "rows": f"{row['rows']:,.0f}",
                   "owner, ms": f"{row['owner'] * 1e3:.2f}", "analyst, ms": f"{row['analyst'] * 1e3:.2f}",

@@ -24,6 +24,8 @@ BENCHMARKS = PROJECT / "benchmarks"
 MORE = 1.2
 SMALL: dict[str, tuple[str, ...]] = {
     "apple": ("--records", "200000", "--times", "0"),
+    "compact": ("--people", "3"),
+    "encryption": ("--people", "5"),
     "fitbit": ("--exports", "20"),
     "formats": ("--nights", "200"),
     "landing": ("--files", "10000"),
@@ -31,6 +33,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "nights": ("--people", "20"),
     "pages": ("--people", "50"),
     "postgres": ("--people", "20", "--repeats", "1"),
+    "roles": ("--repeats", "3"),
     "takeout": ("--small",),
     "warehouse": ("--people", "50", "--repeats", "3"),
     "scale": ("--people", "10", "50"),

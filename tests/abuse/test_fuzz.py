@@ -17,7 +17,7 @@ from ingest.decode.registry import decoders
 from studies import PROJECT
 from tries import tries
 
-INPUTS = tries(1100)
+INPUTS = tries(600)
 PAGE = PROJECT / "docs" / "fuzz.md"
 
 

@@ -26,6 +26,9 @@ from faults.small import (
     sample,
     survives,
 )
+from tries import SOAK
+
+KILLS = 20 if SOAK else 4
 
 
 def _found(start: Start, folder: Path, count: int, seed: int) -> list[str]:
@@ -38,11 +41,11 @@ def _found(start: Start, folder: Path, count: int, seed: int) -> list[str]:
 
 
 def test_row_01_killed_at_a_change_of_a_file_in_a_first_run(fresh: Start, tmp_path: Path) -> None:
-    assert _found(fresh, tmp_path, 5, 20260301) == []
+    assert _found(fresh, tmp_path, KILLS, 20260301) == []
 
 
 def test_row_01_killed_at_a_change_of_a_file_in_a_later_run(later: Start, tmp_path: Path) -> None:
-    assert _found(later, tmp_path, 5, 20260302) == []
+    assert _found(later, tmp_path, KILLS, 20260302) == []
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to kill at a system call")

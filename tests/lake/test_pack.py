@@ -293,7 +293,7 @@ def test_killed_anywhere_nothing_is_lost_and_the_next_call_ends_the_same(
     loose: Path, packed: tuple[Path, int], tmp_path: Path
 ) -> None:
     wanted, total = whole(packed[0]), packed[1]
-    for nth in sample(total, 60 if SOAK else 4, 1):
+    for nth in sample(total, 60 if SOAK else 3, 1):
         root = copied(loose, tmp_path / f"killed-{nth}")
         process = Forked(lambda root=root, nth=nth: (dies_at(nth), compacted_frozen(root)))  # type: ignore[misc]
         assert process.wait() == -9
@@ -427,7 +427,7 @@ _STEPS = st.lists(
               st.tuples(st.just("compact")), st.tuples(st.just("drop"))), min_size=4, max_size=14)  # fmt: skip
 
 
-@settings(max_examples=200 if SOAK else 12)
+@settings(max_examples=200 if SOAK else 6)
 @given(steps=_STEPS)
 def test_whatever_happens_each_export_keeps_its_rows_in_their_order(
     steps: list[tuple[object, ...]], tmp_path_factory: pytest.TempPathFactory

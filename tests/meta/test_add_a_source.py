@@ -21,7 +21,7 @@ def _copy(folder: Path) -> Path:
         shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else (
             shutil.copy(source, folder / part)
         )
-    for part in ("conformance", "studies.py", "fixtures/make.py"):
+    for part in ("conformance", "studies.py", "tries.py", "fixtures/make.py"):
         source, target = ROOT / "tests" / part, folder / "tests" / part
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -29,9 +30,10 @@ SMALL = {
     "landing.py": ("--files", "300"),
     "logs.py": ("--rows", "2000"),
     "nights.py": ("--people", "1"),
-    "pages.py": ("--nights", "20", "--people", "10"),
+    "pages.py": ("--nights", "12", "--people", "2"),
     "postgres.py": ("--people", "1", "--nights", "10", "--repeats", "1"),
     "roles.py": ("--people", "2", "--nights", "10", "--repeats", "1"),
+    "scale.py": ("--people", "1", "2", "--nights", "10", "--workers", "1"),
     "takeout.py": ("--small",),
     "warehouse.py": ("--people", "2", "--nights", "20", "--repeats", "1"),
 }
@@ -40,7 +42,9 @@ SMALL = {
 @cache
 def _printed(script: str) -> str:
     words = [sys.executable, str(BENCHMARKS / script), *SMALL[script]]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, env={**os.environ}, timeout=300)
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, env={**os.environ, "BENCHMARK_REPEATS": "1"}, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -156,6 +160,46 @@ def test_the_warehouse_is_built_and_one_night_added() -> None:
         assert float(more[6].rstrip(" %")) == pytest.approx(100 * float(more[0]) / float(whole[0]), rel=0.05)
     nights, rows = re.search(r"both anchors: ([\d,]+) nights and ([\d,]+) rows", printed).groups()  # type: ignore[union-attr]
     assert int(rows.replace(",", "")) == pytest.approx(2 * int(nights.replace(",", "")), abs=2)
+
+
+def test_a_larger_study_is_set_beside_a_smaller_one() -> None:
+    printed = _printed("scale.py")
+    for step, times in {"decode": 2, "marts": 2, "publish": 2, "increment": 1}.items():
+        one, two = (_cells(printed, f"{people} people: {step} ") for people in (1, 2))
+        assert min(float(one[0]), float(one[1]), float(two[1])) > 0
+        assert float(two[-1]) == pytest.approx(float(two[1]) / float(one[1]) / times, rel=0.2, abs=0.05)
+    rows = [float(_cells(printed, f"{people} people ")[3]) for people in (1, 2)]
+    assert rows[1] == pytest.approx(2 * rows[0], rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench", BENCHMARKS.parent / "scripts" / "bench.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_one_run_writes_the_table_of_all(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--small", "--only", "takeout", "--to", str(tmp_path)])
+    bench.main()
+    page, found = (tmp_path / "benchmarks.md").read_text(), json.loads((tmp_path / "benchmarks.json").read_text())
+    assert "`python benchmarks/takeout.py --small`" in page
+    assert re.search(r"\d+ cores, \w+, Python 3", page)
+    assert found["takeout"]["ratios"]["floor: SHA-256 and directory | ratio"] == 1
+    assert set(bench.SMALL) == set(bench.names())
+
+
+def test_what_rose_by_more_than_a_fifth_is_shown(bench: ModuleType) -> None:
+    def measured(ratio: float, *arguments: str) -> dict[str, object]:
+        return {"a": {"arguments": [*arguments], "ratios": {"ours | ratio": ratio}}}
+
+    assert bench.slower(measured(2.0), measured(2.5)) == ["a: ours | ratio: 2 -> 2.5 (+25 %)"]
+    assert bench.slower(measured(2.0), measured(2.39)) == []
+    assert bench.slower(measured(2.0), measured(1.0)) == []
+    assert bench.slower(measured(2.0), measured(9.0, "--small")) == [], "another size is no comparison"
 
 
 def test_what_an_analyst_asks_is_set_beside_what_the_owner_does() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.publish.warehouse import publish
 from publish.small_lake import NOW, Content, expected, people, put, study_at, warehouse_rows
+from tries import tries
 
 contents = st.builds(
     Content,
@@ -35,7 +36,7 @@ def place(study, content):
     shutil.copytree(mould(content).lake, study.lake, dirs_exist_ok=True)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=tries(4), deadline=None)
 @given(steps=st.lists(st.lists(contents, min_size=1, max_size=2), min_size=1, max_size=4))
 def test_any_sequence_of_publications_ends_as_one_publication_of_the_last_state(steps):
     with tempfile.TemporaryDirectory() as folder:

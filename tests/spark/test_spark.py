@@ -220,7 +220,8 @@ def test_what_is_missing_is_told(small_done: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_workers_with_other_software_make_no_bytes(small_done: Path) -> None:
-    from ingest.engine.tasks import Job, answered, outcome, software
+    from ingest.engine.answers import outcome
+    from ingest.engine.tasks import Job, answered, software
 
     other = tuple(f"{part}.1" if part.startswith("tzdata") else part for part in software())
     answer = answered(Job("j", str(small_done), other, 1, logging.INFO), lambda study: {})
